@@ -110,24 +110,30 @@ def open_file(path: str, locking: Locking, cache_bytes: int | None = None) -> h5
         file.close()
         return h5py.File(path, "r", locking=locking, rdcc_nbytes=cache_bytes)
     except OSError as error:
-        if "unable to lock file" in str(error):
-            raise FileLockError(
-                f"{path} cannot be locked for reading (locking={locking!r}): {error}; close the "
-                f"program that writes to it. On a network file system that has no locks (NFS, "
-                f"Lustre) pass locking=False to from_hdf5"
-            ) from error
-        if "already open for write" in str(error):
-            raise FileLockError(
-                f"{path} is marked as open for writing, perhaps in SWMR mode: wait until the "
-                f"program that writes has closed it, since npdata reads files that do not change. "
-                f"If none is running, one ended without closing it: `h5clear -s {path}` takes the "
-                f"mark away"
-            ) from error
-        if "signature not found" in str(error):
-            raise FormatError(f"{path} is {_other_kind(path)}") from error
-        if error.errno is not None:  # of a right that was lost, or of too many open files
-            raise OSError(error.errno, os.strerror(error.errno), path) from error
-        raise FormatError(f"{path} cannot be opened as HDF5: {error}") from error
+        raise _refusal(path, locking, error) from error
+
+
+def _refusal(path: str, locking: Locking, error: OSError) -> Exception:
+    """Give the error that says what kept HDF5 from opening a file, and what to do."""
+    why = str(error)
+    if "unable to lock file" in why:
+        return FileLockError(
+            f"{path} cannot be locked for reading (locking={locking!r}): {why}; close the "
+            f"program that writes to it. On a network file system that has no locks (NFS, "
+            f"Lustre) pass locking=False to from_hdf5"
+        )
+    if "already open for write" in why:
+        return FileLockError(
+            f"{path} is marked as open for writing, perhaps in SWMR mode: wait until the "
+            f"program that writes has closed it, since npdata reads files that do not change. "
+            f"If none is running, one ended without closing it: `h5clear -s {path}` takes the "
+            f"mark away"
+        )
+    if "signature not found" in why:
+        return FormatError(f"{path} is {_other_kind(path)}")
+    if error.errno is not None:  # of a right that was lost, or of too many open files
+        return OSError(error.errno, os.strerror(error.errno), path)
+    return FormatError(f"{path} cannot be opened as HDF5: {why}")
 
 
 def _other_kind(path: str) -> str:
