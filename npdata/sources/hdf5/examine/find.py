@@ -28,34 +28,40 @@ def find(file: h5py.File, name: str, where: str) -> h5py.Dataset:
     try:
         found: Any = file[encoded(name)] if name else file
     except H5PY_ERRORS as error:
-        target = _target(file, name)
-        if target is not None:
-            raise MemberNotFoundError(
-                f"{file.filename} has no dataset {name!r}: it links to {target}, and "
-                f"that leads nowhere"
-            ) from None
         raise MemberNotFoundError(
-            f"{file.filename} has no dataset {name!r}{_cause(error)}; {lost(file, name)}"
+            f"{file.filename} has no dataset {name!r}{_why_not(file, name, error)}"
         ) from None
+    if isinstance(found, h5py.Dataset):
+        return found
     if isinstance(found, h5py.Group):
-        if encoded_kind(found) is not None:  # which is opened by its own name before
-            raise MemberNotFoundError(
-                f"{where} is a group that stands for one array, as AnnData writes it, and no "
-                "wildcard or groups= opens it; lay such groups end to end: "
-                f"npdata.concatenate([{where!r}, ...])"
-            )
-        names = _names(found)
-        every = _in_all_groups(file, names[0]) if names and "/" in name.strip("/") else []
-        there = ", or ".join([_listed(names), *every])
-        raise MemberNotFoundError(
-            f"{where.removesuffix('::')} is a group, and a dataset is needed; {there}; "
-            "name one, as in NumpyDataset('FILE::NAME'), or several: "
-            f"NumpyDataset.from_hdf5('FILE', 'NAME', 'NAME'){_as_rows(found)}"
+        raise MemberNotFoundError(_about_group(file, found, name, where))
+    there = _listed(_names(file))
+    raise MemberNotFoundError(f"{where} is a named type and no dataset; {there}")
+
+
+def _why_not(file: h5py.File, name: str, error: Exception) -> str:
+    target = _target(file, name)
+    if target is not None:
+        return f": it links to {target}, and that leads nowhere"
+    return f"{_cause(error)}; {lost(file, name)}"
+
+
+def _about_group(file: h5py.File, group: h5py.Group, name: str, where: str) -> str:
+    """Say which names a group has, and how to open one, or several."""
+    if encoded_kind(group) is not None:  # which is opened by its own name before
+        return (
+            f"{where} is a group that stands for one array, as AnnData writes it, and no "
+            "wildcard or groups= opens it; lay such groups end to end: "
+            f"npdata.concatenate([{where!r}, ...])"
         )
-    if not isinstance(found, h5py.Dataset):
-        there = _listed(_names(file))
-        raise MemberNotFoundError(f"{where} is a named type and no dataset; {there}")
-    return found
+    names = _names(group)
+    every = _in_all_groups(file, names[0]) if names and "/" in name.strip("/") else []
+    there = ", or ".join([_listed(names), *every])
+    return (
+        f"{where.removesuffix('::')} is a group, and a dataset is needed; {there}; "
+        "name one, as in NumpyDataset('FILE::NAME'), or several: "
+        f"NumpyDataset.from_hdf5('FILE', 'NAME', 'NAME'){_as_rows(group)}"
+    )
 
 
 def _cause(error: Exception) -> str:
