@@ -124,18 +124,14 @@ class WindowSource(PlannedSource):
             named = f"{len(offsets)} rows, {low} to {high} from the anchor row"
             self.details += (("window", named),)
         clipped = plan.edge != "drop" and bool(self._at.any())
-        self._clipped = clipped
+        self.zeros = clipped and plan.edge == "zero"
+        """Whether zeros stand in for rows outside the recording."""
         self._step = None if clipped else step_of(self._at)
         self._outside = True if _is_mask(rows) else np.zeros((), self.dtype)
 
     def over(self, bases: Sequence[Source]) -> "WindowSource":
         """Give the same windows of other rows."""
         return WindowSource(self.rows.over(bases), self._plan, self._offsets)
-
-    @property
-    def zeros(self) -> bool:
-        """Whether zeros stand in for rows outside the recording."""
-        return self._clipped and self._plan.edge == "zero"
 
     @property
     def table(self) -> RowTable | None:
