@@ -161,19 +161,8 @@ of garbage lets another one run meanwhile."""
 
 @functools.lru_cache(64)  # of many files the headers are alike, and to parse one takes 60 µs
 def _fields(text: str) -> tuple[DType, tuple[int, ...], bool]:
-    return _checked(_literal(text))
-
-
-def _literal(text: str) -> object:
-    with _parsing.get():
-        try:
-            return ast.literal_eval(text)
-        except SyntaxError:
-            # Python 2 wrote long integers as 10L.
-            return ast.literal_eval(re.sub(r"(?<=\d)L\b", "", text))
-
-
-def _checked(fields: object) -> tuple[DType, tuple[int, ...], bool]:
+    """Give dtype, shape and order out of the text of a header; ValueError for what is none."""
+    fields = _literal(text)
     if not isinstance(fields, dict) or fields.keys() != {"descr", "fortran_order", "shape"}:
         raise ValueError(f"it is no dict of descr, fortran_order and shape: {fields!r:.80}")
     shape, fortran = fields["shape"], fields["fortran_order"]
@@ -186,6 +175,15 @@ def _checked(fields: object) -> tuple[DType, tuple[int, ...], bool]:
     descr = _of_today(fields["descr"])
     dtype = np.dtype("V1") if descr in _FLOAT8_E5M2 else np.lib.format.descr_to_dtype(descr)
     return dtype, shape, fortran
+
+
+def _literal(text: str) -> object:
+    with _parsing.get():
+        try:
+            return ast.literal_eval(text)
+        except SyntaxError:
+            # Python 2 wrote long integers as 10L.
+            return ast.literal_eval(re.sub(r"(?<=\d)L\b", "", text))
 
 
 def _of_today(descr: Any) -> Any:
