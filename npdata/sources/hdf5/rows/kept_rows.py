@@ -36,7 +36,9 @@ class KeptRows:
         self.entry: Entry | None = entry
         self._spec = spec
         self._decode = decode
-        self._chunks = DecodedRows(table, spec, functools.partial(_found_or_decoded, entry, decode))
+        self._decoded_rows = DecodedRows(
+            table, spec, functools.partial(_found_or_decoded, entry, decode)
+        )
         self._rows: RowTable | None = None
         self._warned = False
         self._before = 0, 0
@@ -46,12 +48,12 @@ class KeptRows:
     def decoded(self) -> int:
         """How many chunks were decoded here so far."""
         found = 0 if self.entry is None else self.entry.found
-        return self._before[0] + self._chunks.decoded - found
+        return self._before[0] + self._decoded_rows.decoded - found
 
     @property
     def reused(self) -> int:
         """How often a chunk was there already."""
-        return self._before[1] + self._chunks.reused
+        return self._before[1] + self._decoded_rows.reused
 
     def read(self, indices: Ints, out: NDArray[Any]) -> None:
         """Gather rows; what is missing is decoded first."""
@@ -77,7 +79,7 @@ class KeptRows:
         if entry is not None and entry.intact():
             rows = self._rows_in_place(entry)
             if rows is None:
-                from_chunks(self._chunks)
+                from_chunks(self._decoded_rows)
             else:
                 from_rows(rows)
             if entry.intact():
@@ -86,7 +88,7 @@ class KeptRows:
                 return
         if entry is not None:
             self._leave()
-        from_chunks(self._chunks)
+        from_chunks(self._decoded_rows)
 
     def select(self, indices: Ints, out: "torch.Tensor") -> bool:
         """Gather rows into a tensor, where they are kept in place; False where they are not.
@@ -104,15 +106,15 @@ class KeptRows:
 
     def _rows_in_place(self, entry: Entry) -> RowTable | None:
         """Give the rows where they are kept; None where chunks are tiles, or not all are there."""
-        if self._rows is None and entry.complete and self._chunks.whole_rows:
+        if self._rows is None and entry.complete and self._decoded_rows.whole_rows:
             self._rows = RowTable.of(entry.rows(self._spec.shape, self._spec.dtype))
-            self._chunks.chunks.clear()
+            self._decoded_rows.chunks.clear()
         return self._rows
 
     def _leave(self) -> None:
         """Decode as without a cache, since the file may be cut short: its map must not be read."""
-        left, self._before = self._chunks, (self.decoded, self.reused)
-        self._chunks = DecodedRows(left.table, self._spec, self._decode)
+        left, self._before = self._decoded_rows, (self.decoded, self.reused)
+        self._decoded_rows = DecodedRows(left.table, self._spec, self._decode)
         self.entry = self._rows = None
         left.forget()
         self._warn("its file is out of reach or was cut short, and rows are decoded as without it")
@@ -128,7 +130,7 @@ class KeptRows:
         if entry is not None and self._rows is not None:
             entry.will_need(first * row_bytes, (stop - first) * row_bytes)
         else:
-            self._chunks.will_need(first, stop)
+            self._decoded_rows.will_need(first, stop)
 
     def dont_need(self, first: int, stop: int) -> None:
         """Let the kernel take rows in place out of memory."""
@@ -145,7 +147,7 @@ class KeptRows:
         """Close the file, and drop the decoded chunks."""
         if self.entry is not None:
             self.entry.close()
-        self._chunks.forget()
+        self._decoded_rows.forget()
 
 
 def _found_or_decoded(
