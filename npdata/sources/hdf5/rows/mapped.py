@@ -6,7 +6,7 @@ was opened, and the file is seen unchanged before and after each read. Rows are 
 those in tiles lie in no one place. Contiguous datasets need nothing of this (`sources.mapped`).
 """
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +16,6 @@ from npdata.arrays.gather import ByteRows, copy_spans
 from npdata.arrays.runs import cut
 from npdata.runtime.made_once import made_once
 from npdata.sources.file import File
-from npdata.sources.hdf5.examine.chunk_table import ChunkTable
 from npdata.sources.hdf5.examine.layout import TableKeeper
 from npdata.sources.hdf5.rows.chunked import ChunkedSource, ChunkSpec, gather_rows
 from npdata.sources.hdf5.rows.tiling import Pieces
@@ -24,6 +23,17 @@ from npdata.sources.mapped import InFile
 
 MOST_STARTS = 1 << 18
 """So many offsets are worked out at a time."""
+
+
+class _Ready(NamedTuple):
+    """The map of the file, and where rows begin in it.
+
+    Row r of the dataset, in chunk k, begins at `bases[k] + r * row_bytes`. `bases` is None where
+    chunks hold parts of rows, or not all are stored.
+    """
+
+    data: ByteRows
+    bases: Ints | None
 
 
 class ChunkMappedSource(InFile, ChunkedSource):
@@ -41,10 +51,10 @@ class ChunkMappedSource(InFile, ChunkedSource):
         if out.size == 0:
             return
         self.file.check_size()
-        data, table, bases = self._ready
+        data, bases = self._ready
         tiling = self._spec.tiling
         if bases is None:
-            self._gather_tiles(data, table, indices, out)
+            self._gather_tiles(data, indices, out)
         else:
             starts = indices * tiling.tile_bytes
             starts += bases.take(indices // tiling.chunk_rows)
@@ -53,7 +63,7 @@ class ChunkMappedSource(InFile, ChunkedSource):
 
     def runs(self, starts: Ints, stops: Ints) -> list[NDArray[Any]]:
         """Give runs of rows in the map, chunk by chunk: narrow rows are not gathered one by one."""
-        bases = self._ready[2]
+        bases = self._ready.bases
         if bases is None:
             return super().runs(starts, stops)
         self.file.check_size()
@@ -67,7 +77,7 @@ class ChunkMappedSource(InFile, ChunkedSource):
 
     def read_run(self, first: int, out: NDArray[Any]) -> None:
         """Read rows from the file, chunk by chunk, past the map and its page faults."""
-        bases = self._ready[2]
+        bases = self._ready.bases
         if bases is None or out.size == 0:
             super().read_run(first, out)
             return
@@ -87,17 +97,16 @@ class ChunkMappedSource(InFile, ChunkedSource):
         return begins, begins + pieces.counts * tiling.tile_bytes
 
     @made_once
-    def _ready(self) -> tuple[ByteRows, ChunkTable, Ints | None]:
-        """Map the file; where chunks hold whole rows, work out what a row's number lacks."""
+    def _ready(self) -> _Ready:
         tiling, table = self._spec.tiling, self._keeper.table
         data = ByteRows.of(self.file.array, tiling.tile_bytes)
         if tiling.count > 1 or not tiling.seamless or not table.complete:
-            return data, table, None
-        return data, table, table.offsets - np.arange(len(table)) * tiling.chunk_bytes
+            return _Ready(data, None)
+        bases = table.offsets - np.arange(len(table)) * tiling.chunk_bytes
+        return _Ready(data, bases)
 
-    def _gather_tiles(
-        self, data: ByteRows, table: ChunkTable, indices: Ints, out: NDArray[Any]
-    ) -> None:
+    def _gather_tiles(self, data: ByteRows, indices: Ints, out: NDArray[Any]) -> None:
+        table = self._keeper.table
         tiling, fill = self._spec.tiling, np.frombuffer(self._spec.fill, np.uint8)
         blocks, within = np.divmod(indices, tiling.chunk_rows)
         within *= tiling.tile_bytes
