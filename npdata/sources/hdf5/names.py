@@ -138,17 +138,7 @@ def _expanded(file: h5py.File, path: str, pattern: str, options: Hdf5Options) ->
     last = max(k for k, part in enumerate(parts) if _is_pattern(part))
     found = [""]
     for part in parts[: last + 1]:
-        below = []
-        for above in found:
-            if not _is_pattern(part):
-                below.append(f"{above}/{part}")
-                continue
-            if not options.allow_external:
-                require_inside(file, above)
-            group = file.get(encoded(above or "/"))
-            names = [*map(os.fsdecode, group)] if isinstance(group, h5py.Group) else []
-            below += [f"{above}/{each}" for each in fnmatch.filter(names, part)]
-        found = below
+        found = [below for above in found for below in _below(file, above, part, options)]
     rest = "/".join(parts[last + 1 :])
     if rest:
         found = [each for each in found if not _is_dataset(file, each)]
@@ -157,6 +147,17 @@ def _expanded(file: h5py.File, path: str, pattern: str, options: Hdf5Options) ->
             f"{path} has no group that matches {pattern!r}; {lost(file, pattern)}"
         )
     return [f"{each}/{rest}" if rest else each for each in naturally_sorted(found)]
+
+
+def _below(file: h5py.File, above: str, part: str, options: Hdf5Options) -> list[str]:
+    """Give the names in the group `above` that match `part`; without a wildcard it is one."""
+    if not _is_pattern(part):
+        return [f"{above}/{part}"]
+    if not options.allow_external:
+        require_inside(file, above)
+    group = file.get(encoded(above or "/"))
+    names = [*map(os.fsdecode, group)] if isinstance(group, h5py.Group) else []
+    return [f"{above}/{each}" for each in fnmatch.filter(names, part)]
 
 
 def _is_dataset(file: h5py.File, name: str) -> bool:
