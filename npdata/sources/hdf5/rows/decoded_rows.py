@@ -154,7 +154,7 @@ class DecodedRows:
         numbers = step.blocks
         if tiling.count > 1:
             numbers = (numbers[:, None] * tiling.count + np.array(step.tiles)).ravel()
-        entries = numbers if table.complete else table.find(numbers)
+        entries = table.find(numbers)
         stored = None if table.complete else entries >= 0
         # Held until the gather has ended: nothing else keeps the memory of the chunks.
         held = self._held(entries if stored is None else entries[stored])
