@@ -47,13 +47,13 @@ class ConcatSource(PartlyInPlace, EndToEnd):
         if isinstance(parts, Parts):
             self.dtype, row_shape = parts.kind
             self.shape = (int(parts.lengths.sum()), *row_shape)
-            self._summary = _summary_of(parts)
+            self._summary = _summary_of_parts(parts)
             first = parts.own.get(0)
             self.categories = () if first is None else first.categories
             self.keeps_text = first is not None and first.keeps_text
             self.missing = None if first is None else first.missing
         else:
-            self._summary = Summary.joined(map(_summary, parts))
+            self._summary = Summary.joined(map(_summary_of, parts))
             parts = in_one_code(parts)
             self.categories = parts[0].categories
             self.keeps_text = all(part.keeps_text for part in parts)
@@ -220,7 +220,7 @@ def _memory_of(part: Source) -> NDArray[Any] | None:
     return array if array.flags.c_contiguous else None
 
 
-def _summary(source: Source) -> Summary:
+def _summary_of(source: Source) -> Summary:
     if isinstance(source, ConcatSource):
         return source._summary
     in_file = FileTable.of_mapped(source) is not None
@@ -228,8 +228,8 @@ def _summary(source: Source) -> Summary:
     return Summary.one(source.where, len(source), access, details)
 
 
-def _summary_of(parts: Parts) -> Summary:
-    each, table = [*map(_summary, parts.own.values())], parts.table
+def _summary_of_parts(parts: Parts) -> Summary:
+    each, table = [*map(_summary_of, parts.own.values())], parts.table
     if len(table):
         rows, first = int(table.facts["length"].sum()), int(np.argmax(parts.file >= 0))
         each.insert(first, Summary.one(table.files[0], rows, IN_FILES, parts=len(table)))
