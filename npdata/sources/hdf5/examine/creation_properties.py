@@ -74,8 +74,8 @@ class Creations:
             storage = "external"
         chunk_shape = properties.get_chunk() if storage == "chunked" else None
         steps = tuple(map(properties.get_filter, range(properties.get_nfilters())))
-        fill = properties.get_fill_time(), properties.fill_value_defined()
-        key = id(its_type), storage, chunk_shape, steps, fill
+        time, defined = properties.get_fill_time(), properties.fill_value_defined()
+        key = id(its_type), storage, chunk_shape, steps, time, defined
         known = self._known.get(key)
         if known is not None:
             return known
@@ -89,9 +89,9 @@ class Creations:
                 Filter(id=code, values=tuple(values), name=name.decode("utf8", "replace"))
                 for code, _, values, name in steps
             ),
-            fill=_fill(dataset, its_type, fill) if its_type.exact else None,
+            fill=_fill(dataset, its_type, time, defined) if its_type.exact else None,
         )
-        if fill[1] != h5py.h5d.FILL_VALUE_USER_DEFINED:  # else the value is each one's own
+        if defined != h5py.h5d.FILL_VALUE_USER_DEFINED:  # else the value is each one's own
             self._known[key] = made
         return made
 
@@ -119,8 +119,8 @@ def _exact(stored: Any, dtype: DType) -> bool:
         return False
 
 
-def _fill(dataset: h5py.h5d.DatasetID, its_type: _Type, fill: tuple[int, int]) -> bytes | None:
-    time, defined = fill
+def _fill(dataset: h5py.h5d.DatasetID, its_type: _Type, time: int, defined: int) -> bytes | None:
+    """Give one element that stands for what was never written; None where it is unknown."""
     # h5py hands out zeros where HDF5 would leave the buffer as it is.
     if time == h5py.h5d.FILL_TIME_NEVER or defined == h5py.h5d.FILL_VALUE_DEFAULT:
         return bytes(its_type.dtype.itemsize)
