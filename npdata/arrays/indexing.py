@@ -144,6 +144,24 @@ def may_be_rows(given: object) -> bool:
     return getattr(given, "ndim", 0) == 1 and "int" in str(getattr(given, "dtype", ""))
 
 
+def without_value(given: NDArray[Any], name: str) -> str:
+    """Say where a masked array has no value, where NumPy takes what lies below; else nothing.
+
+    Examples:
+        >>> without_value(np.ma.array([2, 9], mask=[False, True]), "weights")
+        'weights is masked at 1 of 2 places, as at place 1, and has no number there'
+        >>> without_value(np.array([2, 9]), "weights")
+        ''
+    """
+    if not np.ma.is_masked(given):
+        return ""
+    lost = np.flatnonzero(np.ma.getmaskarray(given))
+    return (
+        f"{name} is masked at {len(lost)} of {given.size} places, as at place {lost[0]}, and has "
+        "no number there"
+    )
+
+
 _OF_MASK = "rows of a mask are np.flatnonzero(mask)"
 
 

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from npdata.arrays.dtypes import Ints
+from npdata.arrays.indexing import without_value
 from npdata.errors import FieldError
 
 FLAGS = (
@@ -137,9 +138,12 @@ def _are_flags(array: NDArray[Any]) -> bool:
 
 def _row_numbers(borders: Any) -> Ints:
     try:
-        array = np.asarray(borders)
+        array = np.asanyarray(borders)
     except (TypeError, ValueError, RuntimeError) as error:
         raise FieldError(f"borders: expected a list of row numbers: {error}") from None
+    lost = without_value(array, "borders")
+    if lost:
+        raise FieldError(f"{lost}: leave them out by borders=x.compressed()")
     if array.ndim != 1 or (array.size and array.dtype.kind not in "iu"):
         flags = f"; {FLAGS}" if _are_flags(array) else ""
         if array.dtype.kind in "OUT":
@@ -150,4 +154,4 @@ def _row_numbers(borders: Any) -> Ints:
         )
     if array.size and array.dtype.kind == "u" and int(array.max()) >= 1 << 63:
         raise FieldError(f"borders: {array.max()} is no row number")
-    return array.astype(np.int64)
+    return np.asarray(array, np.int64)

@@ -155,7 +155,6 @@ class Splits(Overview):
         if given is None:
             return None
         count = len(self._fields[0])
-        absent = given.mask if isinstance(given, np.ma.MaskedArray) else False
         if isinstance(given, str | int | np.integer):
             field = next((each for each in self._fields if each.label == given), None)
             if field is None or isinstance(given, bool):
@@ -176,9 +175,11 @@ class Splits(Overview):
             absent = values == field.missing
         else:
             try:
-                values = np.asarray(given)
+                values = np.asanyarray(given)
             except (TypeError, ValueError, RuntimeError) as error:
                 raise FieldError(f"{option} makes no array of values: {error}") from None
+            absent = np.ma.getmask(values)
+            values = np.asarray(values)
         if values.shape != (count,):
             raise FieldError(
                 f"{option} of shape {values.shape}: expected one value for each of {count} rows"

@@ -66,6 +66,10 @@ def test_borders_say_how_they_were_taken(
             r"border 4 is 3, after 7; if they are a number for each of the 10",
         ),
         (np.array([3, 1 << 63], np.uint64), "borders: 9223372036854775808 is no row number"),
+        (
+            np.ma.array([3, 5, 7], mask=[False, True, False]),
+            r"borders is masked at 1 of 3 places, as at place 1, .*borders=x.compressed\(\)",
+        ),
     ],
 )
 def test_borders_that_cannot_be_are_named(borders: object, message: str) -> None:

@@ -454,6 +454,13 @@ def test_groups_and_classes_are_values_of_any_kind(values: object) -> None:
         assert np.bincount(PAIRS[test]).tolist() == [2] * 10
 
 
+class Variable:
+    """What gives a masked array, as a variable of netCDF4 does."""
+
+    def __array__(self, dtype: object = None, copy: object = None) -> np.ndarray:
+        return np.ma.array(PAIRS, mask=PAIRS == 3)
+
+
 WITHOUT_ONE = {
     "nan": np.where(PAIRS == 3, np.nan, PAIRS),
     "nat": np.where(PAIRS == 3, np.datetime64("NaT", "D"), DAYS),
@@ -463,6 +470,7 @@ WITHOUT_ONE = {
         [None if k == 3 else str(k) for k in PAIRS.tolist()], np.dtypes.StringDType(na_object=None)
     ),
     "masked": np.ma.array(PAIRS, mask=PAIRS == 3),
+    "variable": Variable(),
     "pandas": pd.array([None if k == 3 else k for k in PAIRS.tolist()], dtype="Int64"),
     "time": "time",
 }

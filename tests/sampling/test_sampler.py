@@ -446,6 +446,13 @@ class TestErrors:
             ({"weights": SequentialSampler(range(10))}, "a sampler is sampler="),
             ({"weights": np.ones(3)}, "of classes (1 / np.bincount(labels))[labels], of a Subset"),
             ({"weights": [None] * 10 + [[1]]}, "weights: expected an array of numbers"),
+            (
+                {"weights": np.ma.array([1.0] * 9 + [9.96e36], mask=[0] * 9 + [1])},
+                "weights is masked at 1 of 10 places, as at place 9, and has no number there: "
+                "leave those rows out by weights=x.filled(0)",
+            ),
+            ({"indices": np.ma.array([True] * 10, mask=[1] * 2 + [0] * 8)}, "=x.filled(False)"),
+            ({"indices": np.ma.array([3, 4], mask=[0, 1])}, "indices=x.compressed()"),
             ({"data": SPLIT}, "data is a tuple of arrays or lists: expected a dataset"),
             ({"data": SPLIT[0]}, "BlockBatchSampler(dataset, 64, indices=rows)"),
             ({"data": torch.tensor([2, 3])}, "data is a Tensor of integers: expected a dataset"),

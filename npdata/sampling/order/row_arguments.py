@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from npdata.arrays.dtypes import Ints
-from npdata.arrays.indexing import holds_rows, may_be_rows, take_one_of
+from npdata.arrays.indexing import holds_rows, may_be_rows, take_one_of, without_value
 from npdata.errors import SamplerError, an
 from npdata.sampling.order.checks import whole_number
 
@@ -101,6 +101,12 @@ def running_sum(weights: ArrayLike, rows: int, subset: Ints | None) -> NDArray[n
 
 def _array(name: str, values: ArrayLike, dtype: type[Any] | None = None) -> NDArray[Any]:
     try:
-        return np.asarray(values, dtype)
+        array = np.asanyarray(values, dtype)
     except (TypeError, ValueError) as error:
         raise SamplerError(f"{name}: expected an array of numbers: {error}") from error
+    lost = without_value(array, name)
+    if lost:
+        fill = "filled(0)" if name == "weights" else "filled(False)"
+        cure = "compressed()" if array.dtype.kind in "iu" else fill
+        raise SamplerError(f"{lost}: leave those rows out by {name}=x.{cure}")
+    return np.asarray(array)
