@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from npdata.arrays.convert import apply, as_tensor, stored_in
-from npdata.arrays.dtypes import DType, Ints
+from npdata.arrays.dtypes import CLASS_NUMBERS, DType, Ints
 from npdata.dataset.batch_memory import Allocate, memory_for_torch, plain_memory, scratch_memory
 from npdata.dataset.field import Field, Value
 from npdata.dataset.padded import Padded
@@ -22,7 +22,7 @@ from npdata.dataset.ragged_form import RaggedForm, batch_of, lay, numbers_in
 from npdata.errors import ConversionError, FieldError
 from npdata.runtime.made_once import made_once
 from npdata.sources.base import Source
-from npdata.sources.ragged import RaggedSource
+from npdata.sources.ragged import RaggedSource, SpansSource
 
 
 class RaggedField(Field):
@@ -49,7 +49,14 @@ class RaggedField(Field):
             if self.rule.kind != "refused":
                 dtype = source.values_dtype
                 reason = f"samples of different lengths hold numbers, and these are {dtype}"
-                if dtype.names is not None:
+                if dtype.names is None:
+                    reason += f"; give {CLASS_NUMBERS}"
+                elif isinstance(source, SpansSource):
+                    reason += (
+                        "; of one column make npdata.ragged(npdata.NumpyDataset(values, "
+                        f"columns={dtype.names[0]!r}), lengths=...), or offsets=..."
+                    )
+                else:
                     reason += (
                         "; of one column of all, end to end, make npdata.ragged("
                         "npdata.open_source('FILE::*/NAME.COLUMN'), lengths=...)"

@@ -10,6 +10,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
+from npdata.arrays.dtypes import CLASS_NUMBERS
 from npdata.arrays.flag import flag
 from npdata.arrays.recordings import Recordings
 from npdata.arrays.windows import EDGES, Edge, Windows, ends_of, step_of
@@ -160,7 +161,8 @@ def _require_rows(fields: Sequence[Field], offsets: Mapping[str | int, Offsets])
                 f"field {field.label!r} ({field.where}) has no rows of one shape, and windows are "
                 f"made of rows; {cure}"
             )
-        if field.label not in fit and kept:
+        if field.label not in fit:
+            cure = cure if kept else f"give {CLASS_NUMBERS}"
             raise FieldError(f"field {field.label!r} is text, and windows are tensors; {cure}")
 
 

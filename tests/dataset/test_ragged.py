@@ -528,6 +528,13 @@ def test_what_holds_no_numbers_is_refused(tmp_path: Any) -> None:
     words = npdata.ragged(np.array(["a", "b"]), lengths=np.array([2]))
     with pytest.raises(ConversionError, match=r"field 0 .*a tensor holds no text"):
         NumpyDataset(words)
+    with pytest.raises(ConversionError, match=r"hold numbers, and these are <U1; give np.unique"):
+        NumpyDataset(words, dtype=str)
+    records = np.array([(1, 2.0), (3, 4.0)], [("a", "i4"), ("b", "f4")])
+    with pytest.raises(ConversionError, match=r"Dataset\(values, columns='a'\), lengths=...\)"):
+        NumpyDataset(npdata.ragged(records, lengths=[2]), columns="b")
+    column = npdata.ragged(NumpyDataset(records, columns="b"), lengths=[2])
+    assert NumpyDataset(column)[0].tolist() == [2.0, 4.0]
     with pytest.raises(FieldError, match="rows of different lengths already"):
         npdata.ragged(words, lengths=np.array([1]))
     with pytest.raises(FieldError, match=r"field 0 .*has no rows of one shape.*borders=offsets"):
