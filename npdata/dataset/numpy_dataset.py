@@ -6,7 +6,7 @@ are those of NumPy's `array[indices]`, whatever the source. It opens nothing its
 converts nothing itself (`field`), and knows no order (samplers).
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Self
 
@@ -149,7 +149,7 @@ class NumpyDataset(FromFiles, Splits, WithStatistics, Dataset[Any]):
                 for field, given in zip(opened, sources, strict=True)
                 if origin(field.source) is not origin(given) and not isinstance(given, Field)
             ),
-            windows=_plan_of(sources),
+            windows=[given.windows if isinstance(given, Field) else None for given in sources],
         )
 
     def _hold(
@@ -158,7 +158,7 @@ class NumpyDataset(FromFiles, Splits, WithStatistics, Dataset[Any]):
         form: SampleForm,
         transforms: Transforms,
         owned: tuple[Source, ...],
-        windows: Windows | None = None,
+        windows: Sequence[Windows | None],
     ) -> Self:
         self._fields = fields
         self._length = len(fields[0])
@@ -167,9 +167,10 @@ class NumpyDataset(FromFiles, Splits, WithStatistics, Dataset[Any]):
         self._form = form
         self._transforms = transforms
         self._owned = owned
-        self._windows = windows
-        for field in fields:
-            field.windows = windows
+        for field, plan in zip(fields, windows, strict=True):
+            field.windows = plan
+        plans = [plan for plan in windows if plan is not None]
+        self._windows = max(plans, key=lambda plan: plan.overlap, default=None)
         self._closed = False
         return self
 
@@ -368,8 +369,11 @@ class NumpyDataset(FromFiles, Splits, WithStatistics, Dataset[Any]):
         fields, plan = windowed(
             self._fields, length, stride=stride, borders=borders, edge=edge, mask=mask, named=named
         )
-        form, whole = SampleForm.of(fields, named=named), replace(plan, inner=self._windows)
-        return _holding(tuple(fields), form, self._transforms, self._owned, whole)
+        inner = [field.windows for field in self._fields]
+        inner += [self._windows] * (len(fields) - len(inner))  # of masks
+        plans = [plan if each is None else replace(plan, inner=each) for each in inner]
+        form = SampleForm.of(fields, named=named)
+        return _holding(tuple(fields), form, self._transforms, self._owned, plans)
 
     def __add__(self, other: Dataset[Any]) -> Any:
         """Lay two datasets end to end; batches stay one gather where both are of the same form.
@@ -385,10 +389,11 @@ class NumpyDataset(FromFiles, Splits, WithStatistics, Dataset[Any]):
             a.over(end_to_end([a.source, b.source]))
             for a, b in zip(self._fields, other._fields, strict=True)
         )
-        plan, other_plan = self._windows, other._windows
-        if plan is not None and other_plan is not None:
-            plan = plan.then(other_plan)
-        return _holding(joined, self._form, self._transforms, owned=(), windows=plan)
+        plans = [
+            None if a.windows is None or b.windows is None else a.windows.then(b.windows)
+            for a, b in zip(self._fields, other._fields, strict=True)
+        ]
+        return _holding(joined, self._form, self._transforms, owned=(), windows=plans)
 
     def __radd__(self, other: object) -> Any:
         """Give the dataset itself for 0, with which `sum(parts)` begins."""
@@ -397,10 +402,13 @@ class NumpyDataset(FromFiles, Splits, WithStatistics, Dataset[Any]):
     def _joins(self, other: "NumpyDataset") -> bool:
         if not type(self) is type(other) is NumpyDataset:
             return False
-        mine, others = self._windows, other._windows
-        alike = mine is others if mine is None or others is None else mine.alike(others)
         joins = [field.joins for field in self._fields]
         fit = None not in joins and joins == [field.joins for field in other._fields]
+        pairs = zip(self._fields, other._fields, strict=False)
+        alike = all(
+            a is b if a is None or b is None else a.alike(b)
+            for a, b in ((mine.windows, theirs.windows) for mine, theirs in pairs)
+        )
         return alike and fit and (self._form, self._transforms) == (other._form, other._transforms)
 
     @explained(usage="NumpyDataset(y=ds.fields['y']), a dataset of that field")
@@ -418,13 +426,15 @@ class NumpyDataset(FromFiles, Splits, WithStatistics, Dataset[Any]):
             {'x': tensor(3)}
         """
         self._require_open()
-        if not all(isinstance(field, Field) for field in fields):
+        kinds = [isinstance(field, Field) for field in fields]
+        if kinds != [True] * len(self._fields):
             raise FieldError(
                 "with_fields takes fields, not names or arrays: a dataset of some fields is "
                 "NumpyDataset(y=ds.fields['y']), or NumpyDataset(ds.fields[0]) without names"
             )
         functions = transforms or self._transforms
-        return _holding(tuple(fields), self._form, functions, (), self._windows)
+        plans = [field.windows for field in self._fields]
+        return _holding(tuple(fields), self._form, functions, (), plans)
 
     @explained()
     def close(self) -> None:
@@ -476,10 +486,3 @@ def _only_field(dataset: NumpyDataset) -> Field:
             "or NumpyDataset(*ds.fields.values(), transform=f) without names"
         )
     return dataset._fields[0]
-
-
-def _plan_of(sources: Iterable[SourceLike]) -> Windows | None:
-    """Give the plan of the windows among fields of other datasets, one that shares rows first."""
-    fields = [given for given in sources if isinstance(given, Field)]
-    plans = [field.windows for field in fields if field.windows is not None]
-    return max(plans, key=lambda plan: plan.overlap, default=None)

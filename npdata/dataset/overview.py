@@ -188,7 +188,7 @@ class Overview:
             >>> windows.borders, np.diff(windows.borders)
             (array([0, 1, 3, 5]), array([1, 2, 2]))
         """
-        known = first_of_recordings(self._fields, self._windows)
+        known = first_of_recordings(self._fields)
         return None if known is None else known.copy()
 
     @property

@@ -13,7 +13,6 @@ import numpy as np
 
 from npdata.arrays.dtypes import Ints
 from npdata.arrays.recordings import FLAGS, Recordings, changes
-from npdata.arrays.windows import Windows
 from npdata.dataset.field import Field
 from npdata.errors import BordersWarning, FieldError, warn
 from npdata.sources.base import Source
@@ -110,12 +109,30 @@ def changes_of(source: Source) -> Ints:
     return np.concatenate([np.zeros(0, np.int64), *found])
 
 
-def first_of_recordings(fields: Sequence[Field], windows: Windows | None) -> Ints | None:
-    """Give the first sample of each recording, and the number of samples; None if not known."""
-    if windows is not None:
-        return windows.apart
+def first_of_recordings(fields: Sequence[Field]) -> Ints | None:
+    """Give the first sample of each recording, and the number of samples; None if not known.
+
+    Of rows a part of any field begins one, as windows are not to cross it; of windows all do.
+    """
+    if any(field.windows is not None for field in fields):
+        return first_of_whole(fields)
     known = _parts(fields, Recordings.one(len(fields[0])))
     return None if known is None else known.edges
+
+
+def first_of_whole(fields: Sequence[Field]) -> Ints | None:
+    """Give the first sample of recordings that are whole in each field, and the number of samples.
+
+    Beside windows, fields of rows have none. None where no field has any.
+    """
+    edges = [field.windows.apart for field in fields if field.windows is not None]
+    if not edges:
+        edges = [each for field in fields if (each := field.source.borders) is not None]
+    known: list[Ints] = []
+    for each in edges:
+        if not any(np.array_equal(each, before) for before in known):
+            known.append(each)
+    return functools.reduce(np.intersect1d, known) if known else None
 
 
 def first_of_files(fields: Sequence[Field]) -> Ints:

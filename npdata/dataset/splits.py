@@ -15,7 +15,7 @@ from npdata.arrays.dtypes import Ints, numpy_name
 from npdata.dataset.batch_memory import plain_memory
 from npdata.dataset.field import Field
 from npdata.dataset.overview import Overview
-from npdata.dataset.recordings import first_of_files
+from npdata.dataset.recordings import first_of_files, first_of_whole
 from npdata.dataset.rows_field import RowsField
 from npdata.dataset.windows import require_apart
 from npdata.errors import FieldError, SamplerError
@@ -61,11 +61,11 @@ class Splits(Overview):
         The first of two has `round(fraction * len(ds))` rows; shares that sum to 1, as `split(0.8,
         0.1, 0.1)`, or numbers of rows that sum to `len(ds)`, give so many parts, and so does a list
         of them. Each part has one row at least, unless its share is 0. With `by="recording"` no
-        recording of windows, and no file or group that a field is made of, has rows in both, and
-        the first has as near to that number as whole recordings allow; `by="file"` does the same
-        for the files of `npdata.concatenate`, and for those of `npdata.stack`, each of which is a
-        sample. The same arguments give the same split. Pass a part to `Loader(..., indices=)` or
-        `torch.utils.data.Subset`.
+        recording of windows, and of other rows no file or group that a field is made of, has rows
+        in both, and the first has as near to that number as whole recordings allow; `by="file"`
+        does the same for the files of `npdata.concatenate`, and for those of `npdata.stack`, each
+        of which is a sample. The same arguments give the same split. Pass a part to `Loader(...,
+        indices=)` or `torch.utils.data.Subset`.
 
         Args:
             fraction: the share of the first of two parts, or the shares or sizes of all parts.
@@ -131,7 +131,7 @@ class Splits(Overview):
 
     def _edges_of(self, by: By) -> Ints:
         """Give the first row of each recording or file, of which there must be two, and the end."""
-        edges = first_of_files(self._fields) if by == "file" else self.borders
+        edges = (first_of_files if by == "file" else first_of_whole)(self._fields)
         if edges is None:
             raise FieldError(
                 "by='recording' needs recordings: windows with borders=, or fields of several "

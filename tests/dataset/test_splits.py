@@ -2,6 +2,7 @@
 
 import pickle
 from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
@@ -168,6 +169,36 @@ class TestShares:
         parts = [ds.split(0.5, by="recording") for ds in (labelled, windows)]
         assert all(map(np.array_equal, *parts))
 
+    def test_no_row_of_any_field_is_on_both_sides_of_a_split_by_recording(self) -> None:
+        apart = 0
+        for seed in range(60):
+            rng = np.random.default_rng(seed)
+            fields = {"a": _windows_of(rng, 12, 0), "b": _windows_of(rng, 12, 1000)}
+            ds = NumpyDataset(**fields, label=np.zeros(12))
+            others = {"a": _windows_of(rng, 12, 2000), "b": _windows_of(rng, 12, 3000)}
+            more = ds + NumpyDataset(**others, label=np.ones(12))
+            for each in (ds, ds.windows(2), more, pickle.loads(pickle.dumps(more))):
+                if np.count_nonzero(np.diff(each.borders)) == 1:
+                    continue
+                parts = each.split(0.5, seed=seed, by="recording")
+                apart += 1
+                for name in fields:
+                    first, second = (set(each[part][name].flatten().tolist()) for part in parts)
+                    assert not first & second
+        assert apart > 120
+
+    def test_fields_of_other_parts_are_split_where_parts_of_all_begin(self) -> None:
+        def in_parts(*rows: int) -> NumpyDataset:
+            return npdata.concatenate([np.arange(count) for count in rows])
+
+        ds = NumpyDataset(x=in_parts(4, 6), y=in_parts(4, 1, 5), z=np.arange(10))
+        assert ds.borders.tolist() == [0, 4, 5, 10]
+        for seed in range(8):
+            parts = ds.split(0.5, seed=seed, by="recording")
+            assert sorted(part.tolist() for part in parts) == [[0, 1, 2, 3], [4, 5, 6, 7, 8, 9]]
+        with pytest.raises(FieldError, match="there is one recording"):
+            NumpyDataset(x=in_parts(4, 6), y=in_parts(5, 5)).split(0.5, by="recording")
+
     def test_a_recording_without_windows_counts_for_no_window(self) -> None:
         windows = NumpyDataset(np.arange(6)).windows(2, borders=[1, 4])  # 0, 2 and 1 of them
         for seed in range(8):
@@ -208,6 +239,15 @@ def test_an_empty_group_is_a_recording_also_beside_other_files(tmp_path: Path) -
         assert np.diff(ds.borders).tolist() == [3, 0, 2, 0, 0, 2, 0]
         assert np.diff(ds.windows(2).borders).tolist() == [2, 0, 1, 0, 0, 1, 0]
         assert sorted(map(len, ds.split(0.6, by="recording"))) in ([2, 5], [3, 4])
+
+
+def _windows_of(rng: np.random.Generator, count: int, first: int) -> Any:
+    """Give a field of so many windows of 3 rows, in recordings of 3 to 6 of them."""
+    cuts = np.cumsum(rng.integers(1, 3, count) * 3)
+    counts = np.diff([0, *cuts[cuts < count], count])
+    edges = np.cumsum(counts + 2)
+    rows = np.arange(first, first + edges[-1])
+    return NumpyDataset(rows).windows(3, borders=edges.tolist()).fields[0]
 
 
 def _three_files_of_groups(folder: Path) -> np.ndarray:
