@@ -117,8 +117,18 @@ class Windows:
             >>> Windows.of(Recordings.one(9), range(3), stride=3, edge="drop").overlap
             False
         """
+        return self.sharing > 0
+
+    @property
+    def sharing(self) -> int:
+        """With how many windows behind it a window shares rows of the data, at most.
+
+        Examples:
+            >>> Windows.of(Recordings.one(9), range(3), stride=1, edge="drop").sharing
+            2
+        """
         span, step = self.footprint
-        return span > step and bool(np.diff(self.apart).max() > 1)
+        return -(-span // step) - 1 if np.diff(self.apart).max() > 1 else 0
 
     def alike(self, other: "Windows") -> bool:
         """Whether windows of both name the same rows around their anchors."""

@@ -170,7 +170,7 @@ class NumpyDataset(FromFiles, Splits, WithStatistics, Dataset[Any]):
         for field, plan in zip(fields, windows, strict=True):
             field.windows = plan
         plans = [plan for plan in windows if plan is not None]
-        self._windows = max(plans, key=lambda plan: plan.overlap, default=None)
+        self._windows = max(plans, key=lambda plan: plan.sharing, default=None)
         self._closed = False
         return self
 

@@ -134,14 +134,13 @@ def require_apart(windows: Windows | None) -> None:
     if windows is None or not windows.overlap:
         return
     span, step = windows.footprint
-    gap = -(-span // step) - 1
     apart = -(-span * windows.stride // step)
     raise FieldError(
         f"windows of {span} rows, every {step} rows, share rows, and a split at random would put "
         "the same rows into several parts: split(..., by='recording') keeps recordings whole; "
         f"windows(..., stride={apart}) share none; and of one recording, "
         "cut = int(0.8 * len(windows)) gives train, test = range(cut), "
-        f"range(cut + {gap}, len(windows))"
+        f"range(cut + {windows.sharing}, len(windows))"
     )
 
 

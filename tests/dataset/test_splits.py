@@ -187,6 +187,14 @@ class TestShares:
                     assert not first & second
         assert apart > 120
 
+    def test_the_gap_between_parts_is_that_of_the_field_whose_windows_share_most(self) -> None:
+        short, long = (NumpyDataset(np.arange(7 + n)).windows(n).fields[0] for n in (2, 5))
+        for fields in ({"a": short, "b": long}, {"a": long, "b": short}):
+            with pytest.raises(
+                FieldError, match=r"of 5 rows, .* range\(cut \+ 4, len\(windows\)\)"
+            ):
+                NumpyDataset(**fields).split(0.5)
+
     def test_fields_of_other_parts_are_split_where_parts_of_all_begin(self) -> None:
         def in_parts(*rows: int) -> NumpyDataset:
             return npdata.concatenate([np.arange(count) for count in rows])
