@@ -2,7 +2,7 @@
 
 Idea: the same three options for every command that takes a path, and one way to refuse a text.
 Invariant: a description of raw files is whole or not there; one that describes nothing is wrong
-usage. Nothing is guessed, and no file is looked at but by `undescribed`.
+usage. Nothing is guessed, and no file is looked at.
 """
 
 import argparse
@@ -14,7 +14,6 @@ from typing import TypeVar
 import numpy as np
 
 from npdata.cli.console import UsageError
-from npdata.sources.formats.foreign import foreign_file
 from npdata.sources.formats.raw import RawFormat
 from npdata.sources.hdf5.chunks.budget import read_size
 
@@ -70,23 +69,6 @@ def raw_format(arguments: argparse.Namespace) -> RawFormat | None:
     if arguments.shape is not None or arguments.offset is not None:
         raise UsageError("--shape and --offset describe raw binary files; give --dtype as well")
     return None
-
-
-def require_raw(path: str, form: str) -> None:
-    """Raise `UsageError` for a file of a format that says what it holds, beside `--dtype`."""
-    if form != "raw":
-        raise UsageError(f"--dtype is for raw files, and {path} is {form}")
-
-
-def undescribed(path: str) -> str:
-    """Say what a file of no format that is read is, or how to describe it as raw binary."""
-    what = foreign_file(path)
-    if what is not None:
-        return f"it is {what}"
-    return (
-        "it is neither .npy nor .npz nor HDF5; for raw binary say what it holds, as in "
-        "--dtype float32 --shape=-1,28,28"
-    )
 
 
 def convert_command(where: str, suffix: str, *options: str) -> str:

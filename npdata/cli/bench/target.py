@@ -16,9 +16,9 @@ from typing import Any, TypeAlias
 import h5py
 import numpy as np
 
-from npdata.cli.arguments import require_raw
 from npdata.cli.bench.report import Conditions
 from npdata.cli.console import UsageError, bytes_text
+from npdata.cli.files import identified
 from npdata.cli.inspect.examine import examine
 from npdata.dataset.numpy_dataset import NumpyDataset
 from npdata.errors import FieldError, FormatError, SourceError
@@ -27,7 +27,7 @@ from npdata.sources.base import Source
 from npdata.sources.formats.raw import RawFormat
 from npdata.sources.hdf5.plugins import filters_missing
 from npdata.sources.many_files.file_list import split_member
-from npdata.sources.open import identify, open_source
+from npdata.sources.open import open_source
 
 BATCH_SIZE, BATCH_BYTES = 256, 1 << 28
 """The batch size where none is asked for, and the bytes that make it smaller."""
@@ -123,7 +123,7 @@ def _one_array(text: str, raw: RawFormat | None) -> tuple[str | None, str]:
     if Path(text).is_dir():
         raise UsageError(f"{text} is a folder: name one of its files, whose rows are read alike")
     if raw is not None:
-        require_raw(text, identify(text).format)
+        identified(text, raw)
         return "raw", text
     found = examine(text, None)
     if found.failure is not None:

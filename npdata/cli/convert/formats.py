@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from npdata.arrays.dtypes import DType
 from npdata.cli.console import UsageError
+from npdata.cli.files import RAW_SUFFIXES
 from npdata.errors import NpdataError
 from npdata.sources.base import Source
 from npdata.sources.formats.npy import MAGIC, open_npy
@@ -171,7 +172,7 @@ def _npz(path: Path) -> Iterator[Write]:
 
 RAW = Format(
     name="raw",
-    suffixes=(".bin", ".raw", ".dat"),
+    suffixes=RAW_SUFFIXES,
     refusal=_raw_refusal,
     opened=_raw,
     read=lambda path, array: open_raw(path, array.source.dtype, array.source.shape),

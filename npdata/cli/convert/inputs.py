@@ -12,10 +12,9 @@ from pathlib import Path
 from typing import Literal, TypeAlias
 
 from npdata.arrays.dtypes import is_variable_text
-from npdata.cli.arguments import require_raw, undescribed
 from npdata.cli.console import UsageError
 from npdata.cli.convert.formats import Array, ConvertError
-from npdata.cli.inspect.examine import files_of
+from npdata.cli.files import files_of, identified, undescribed
 from npdata.dataset.stack_and_concatenate import concatenated, stacked
 from npdata.errors import MemberNotFoundError, SourceError, TruncatedError
 from npdata.sources.base import Source
@@ -25,7 +24,7 @@ from npdata.sources.hdf5.catalog import Listed, count_attributes, list_datasets
 from npdata.sources.hdf5.open import source_of
 from npdata.sources.many_files.file_list import SEPARATOR, FileList, split_member
 from npdata.sources.many_files.find_files import find_files
-from npdata.sources.open import Identified, identify, open_source
+from npdata.sources.open import Identified, open_source
 
 ManyFiles: TypeAlias = Literal["stack", "concatenate"]
 LeftOut: TypeAlias = tuple[str, str]
@@ -65,9 +64,7 @@ def open_inputs(texts: Sequence[str], raw: RawFormat | None, how: ManyFiles | No
             opened.append(array)
             files += paths.texts()
             continue
-        found = identify(text)
-        if raw is not None:
-            require_raw(found.path, found.format)
+        found = identified(text, raw)
         opened += _opened(found, raw)
         files.append(found.path)
         if found.format == "hdf5":
@@ -98,8 +95,7 @@ def _many(text: str, raw: RawFormat | None, how: ManyFiles | None) -> Array:
     else:
         files = find_files(files_of(text, raw))
         for file in files:
-            found = identify(file)
-            require_raw(found.path, found.format)
+            identified(file, raw)
     source = stacked(files, raw) if how == "stack" else concatenated(files, raw)
     if source.dtype.hasobject:
         raise ConvertError(

@@ -23,8 +23,9 @@ from npdata.cli.console import (
     printable,
     shape_text,
 )
+from npdata.cli.files import files_of
 from npdata.cli.inspect.advice import DEAR
-from npdata.cli.inspect.examine import Seen, examine, files_of
+from npdata.cli.inspect.examine import Seen, examine
 from npdata.cli.inspect.kinds import Kind, kinds_of
 from npdata.cli.inspect.known_programs import recognised
 from npdata.cli.inspect.picture import draw_arrays

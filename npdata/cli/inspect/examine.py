@@ -5,7 +5,6 @@ report. Invariant: a file that cannot be inspected gives a report that says why,
 array; only a path or a member that is not there raises. No rows are read.
 """
 
-import glob
 import os
 from collections import Counter
 from collections.abc import Hashable, Iterator
@@ -15,9 +14,7 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
-from npdata.cli.arguments import undescribed
-from npdata.cli.console import UsageError
-from npdata.cli.convert.formats import RAW
+from npdata.cli.files import undescribed
 from npdata.cli.inspect.advice import advise
 from npdata.cli.inspect.report import Chunks, Cost, DatasetReport, FileReport, Sample, Stored
 from npdata.cli.signals import interrupts_wait
@@ -25,7 +22,6 @@ from npdata.errors import FormatError, MemberNotFoundError, NpdataError
 from npdata.sources.base import Source
 from npdata.sources.conversion import conversion_of
 from npdata.sources.derived.columns import numeric_columns
-from npdata.sources.formats.foreign import foreign_file
 from npdata.sources.formats.npy import declared, open_npy
 from npdata.sources.formats.npz import DecodedMember, find_member, npz_members
 from npdata.sources.formats.raw import RawFormat
@@ -37,11 +33,9 @@ from npdata.sources.hdf5.examine.examine import Examined
 from npdata.sources.hdf5.names import coded_columns
 from npdata.sources.hdf5.open import source_of
 from npdata.sources.many_files.file_list import SEPARATOR, split_member
-from npdata.sources.many_files.find_files import is_pattern
 from npdata.sources.memory import MemorySource
-from npdata.sources.names import naturally_sorted
 from npdata.sources.open import identify, open_source
-from npdata.sources.paths import SUFFIXES, require_local
+from npdata.sources.paths import require_local
 
 ALIGNMENT = 64
 """Rows begin as well aligned as others that begin so many bytes further."""
@@ -56,40 +50,6 @@ class Seen(NamedTuple):
 
     alike: dict[Hashable, Stored]
     proven: Counter[object]
-
-
-def files_of(text: str, raw: RawFormat | None) -> list[str]:
-    """Give the files that a path, a folder or a glob names, each with its member, if any.
-
-    Folders that a glob matches are passed over, as by `npdata.stack`. Raises `UsageError` for a
-    folder or a glob without a file.
-    """
-    path, member = split_member(text)
-    if not path:
-        require_local(path)
-    names: list[str] = []
-    if Path(path).is_dir():
-        if foreign_file(path) is not None:
-            raise UsageError(f"{path}: {undescribed(path)}")
-        suffixes = SUFFIXES if raw is None else RAW.suffixes
-        found = (p for p in Path(path).rglob("*") if p.suffix.lower() in suffixes)
-        names = naturally_sorted(str(file) for file in found if file.is_file())
-        if not names:
-            raise UsageError(
-                f"{path} holds no file that ends in {', '.join(suffixes)}; a glob names others, as "
-                f"'{path}/*.nc'"
-            )
-    elif is_pattern(path):
-        # Path.glob takes no absolute pattern.
-        matching = glob.glob(path, recursive=True)  # noqa: PTH207
-        names = naturally_sorted(
-            name for name in matching if not Path(name).is_dir() or foreign_file(name) is not None
-        )
-        if not names and (matching or "*" in path):
-            inside = f", only folders: their files are '{path}/*'" if matching else ""
-            raise UsageError(f"{path} names no file{inside}")
-    behind = "" if member is None else f"{SEPARATOR}{member}"
-    return [name + behind for name in names] or [text]
 
 
 def examine(text: str, raw: RawFormat | None, seen: Seen | None = None) -> FileReport:

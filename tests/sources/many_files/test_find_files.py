@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import npdata
-from npdata.cli.inspect.examine import files_of
+from npdata.cli.files import files_of
 from npdata.errors import FieldError, FormatError, MemberNotFoundError
 from npdata.sources.many_files.file_list import FileList, compressed, decompressed
 from npdata.sources.many_files.find_files import find_files
