@@ -19,7 +19,7 @@ from npdata.dataset.stack_and_concatenate import concatenated, stacked
 from npdata.errors import MemberNotFoundError, SourceError, TruncatedError
 from npdata.sources.base import Source
 from npdata.sources.formats.npz import find_member, npz_members
-from npdata.sources.formats.raw import RawFormat
+from npdata.sources.formats.raw import RawFormat, open_raw
 from npdata.sources.hdf5.catalog import Listed, count_attributes, list_datasets
 from npdata.sources.hdf5.open import source_of
 from npdata.sources.many_files.file_list import SEPARATOR, FileList, split_member
@@ -122,7 +122,7 @@ def _opened(found: Identified, raw: RawFormat | None) -> Iterator[Array | LeftOu
     elif raw is None:
         raise UsageError(f"{path}: {undescribed(path)}")
     else:
-        yield _array(Path(path).stem, open_source(path, **raw._asdict()))
+        yield _array(Path(path).stem, open_raw(path, *raw))
 
 
 def _member(path: str, name: str) -> Array | LeftOut:

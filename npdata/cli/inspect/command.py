@@ -34,7 +34,7 @@ from npdata.cli.plot import require_drawing, save_figure
 from npdata.cli.table import Note, dtype_text, print_notes, print_table, styled
 from npdata.errors import SourceError
 from npdata.sources.base import Source
-from npdata.sources.formats.raw import RawFormat
+from npdata.sources.formats.raw import RawFormat, open_raw
 from npdata.sources.hdf5.examine.creation_properties import Filter
 from npdata.sources.many_files.file_list import SEPARATOR
 from npdata.sources.open import identify, open_source
@@ -224,7 +224,7 @@ def _picture(arrays: Sequence[DatasetReport], raw: RawFormat | None, *, failed: 
 
     def open_array(where: str) -> Source:
         if raw is not None and identify(where).format == "raw":
-            return open_source(where, **raw._asdict())
+            return open_raw(where, *raw)
         return open_source(where)
 
     shown = drawn[:_MOST_PANELS]

@@ -24,7 +24,7 @@ from npdata.sources.conversion import conversion_of
 from npdata.sources.derived.columns import numeric_columns
 from npdata.sources.formats.npy import declared, open_npy
 from npdata.sources.formats.npz import DecodedMember, find_member, npz_members
-from npdata.sources.formats.raw import RawFormat
+from npdata.sources.formats.raw import RawFormat, open_raw
 from npdata.sources.hdf5.catalog import list_datasets
 from npdata.sources.hdf5.chunks.budget import default_budget
 from npdata.sources.hdf5.examine.creation_properties import Filter
@@ -34,7 +34,7 @@ from npdata.sources.hdf5.names import coded_columns
 from npdata.sources.hdf5.open import source_of
 from npdata.sources.many_files.file_list import SEPARATOR, split_member
 from npdata.sources.memory import MemorySource
-from npdata.sources.open import identify, open_source
+from npdata.sources.open import identify
 from npdata.sources.paths import require_local
 
 ALIGNMENT = 64
@@ -78,7 +78,7 @@ def examine(text: str, raw: RawFormat | None, seen: Seen | None = None) -> FileR
                 return replace(report, datasets=(DatasetReport(where=found.path, refusal=refusal),))
             source: Source = open_npy(found.path)
         elif raw is not None:
-            source = open_source(found.path, **raw._asdict())
+            source = open_raw(found.path, *raw)
         else:
             raise FormatError(undescribed(found.path))
         return replace(report, datasets=(_in_place(found.path, source),))
