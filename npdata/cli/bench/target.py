@@ -24,7 +24,7 @@ from npdata.dataset.numpy_dataset import NumpyDataset
 from npdata.errors import FieldError, FormatError, SourceError
 from npdata.runtime.machine import cores, free_of_machine
 from npdata.sources.base import Source
-from npdata.sources.formats.raw import RawFormat
+from npdata.sources.formats.raw import RawFormat, open_raw
 from npdata.sources.hdf5.plugins import filters_missing
 from npdata.sources.many_files.file_list import split_member
 from npdata.sources.open import open_source
@@ -71,51 +71,59 @@ def open_target(
     it raises.
     """
     files = [_one_array(text, raw) for text in texts]
-    paths = tuple(where for _, where in files)
-    described: dict[str, Any] = {} if raw is None else raw._asdict()
-    try:
-        dataset = NumpyDataset(*(open_source(path, **described) for path in paths))
-    except FieldError as error:
-        raise UsageError(str(error)) from error
-    lengths = next((source for source in dataset.sources if source.dtype.hasobject), None)
-    if lengths is not None:
-        raise SourceError(
-            f"{lengths.where}: its rows differ in length, and bench measures rows of one shape"
-        )
-    description = dataset.describe()
+    formats, paths = zip(*files, strict=True)
+    dataset = _dataset_of(paths, raw)
+    description, free = dataset.describe(), free_of_machine()
     row_bytes = sum(field.row_bytes for field in description.fields)
     if not description.rows * row_bytes:
         empty = "rows of 0 bytes" if description.rows else "0 rows"
         raise SourceError(f"{', '.join(texts)}: {empty}, so there is nothing to measure")
     whole = {Path(split_member(path)[0]).resolve() for path in paths}
-    file_bytes = sum(path.stat().st_size for path in whole)
-    memory_bytes = free_of_machine()
-    most = memory_bytes // _BATCHES_AT_ONCE // row_bytes
-    if max(1, batch_size or 1) > most:
-        raise UsageError(
-            f"{', '.join(paths)}: a row has {bytes_text(row_bytes)}, and {_BATCHES_AT_ONCE} "
-            f"batches have to fit into {bytes_text(memory_bytes)} of free memory: give at most "
-            f"--batch-size {most}"
-        )
     shared = Path("/dev/shm")
-    usual = max(1, min(BATCH_SIZE, most, BATCH_BYTES // row_bytes))
     about = Conditions(
         paths=paths,
         rows=description.rows,
         row_bytes=row_bytes,
-        batch_size=min(batch_size or usual, description.rows),
+        batch_size=min(_batch_size(batch_size, paths, row_bytes, free), description.rows),
         block_rows=dataset.blocks.block_rows[0],
         fields=description.fields,
-        hdf5=all(form == "hdf5" for form, _ in files),
+        hdf5=set(formats) == {"hdf5"},
         raw=None if raw is None else _as_code(raw),
-        file_bytes=file_bytes,
-        memory_bytes=memory_bytes,
+        file_bytes=sum(path.stat().st_size for path in whole),
+        memory_bytes=free,
         cores=cores(),
         shared_bytes=shutil.disk_usage(shared).free if shared.is_dir() else None,
     )
     openers = (_opener(*f, s, raw) for f, s in zip(files, dataset.sources, strict=True))
-    reopened = any(form == "hdf5" for form, _ in files)
-    return Target(about=about, dataset=dataset, openers=tuple(openers), reopened=reopened)
+    return Target(about=about, dataset=dataset, openers=tuple(openers), reopened="hdf5" in formats)
+
+
+def _dataset_of(paths: Sequence[str], raw: RawFormat | None) -> NumpyDataset:
+    """Open each path as a field; raises as `open_target`."""
+    try:
+        dataset = NumpyDataset(
+            *(open_source(path) if raw is None else open_raw(path, *raw) for path in paths)
+        )
+    except FieldError as error:
+        raise UsageError(str(error)) from error
+    for source in dataset.sources:
+        if source.dtype.hasobject:
+            raise SourceError(
+                f"{source.where}: its rows differ in length, and bench measures rows of one shape"
+            )
+    return dataset
+
+
+def _batch_size(asked: int | None, paths: Sequence[str], row_bytes: int, free: int) -> int:
+    """Give the rows of a batch, as `asked` or as usual; `UsageError` where memory is too small."""
+    most = free // _BATCHES_AT_ONCE // row_bytes
+    if (asked or 1) > most:
+        raise UsageError(
+            f"{', '.join(paths)}: a row has {bytes_text(row_bytes)}, and {_BATCHES_AT_ONCE} "
+            f"batches have to fit into {bytes_text(free)} of free memory: give at most "
+            f"--batch-size {most}"
+        )
+    return asked or max(1, min(BATCH_SIZE, most, BATCH_BYTES // row_bytes))
 
 
 def _one_array(text: str, raw: RawFormat | None) -> tuple[str | None, str]:
