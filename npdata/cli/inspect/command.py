@@ -7,7 +7,6 @@ a reason is an answer, and no failure. Wrong paths show before anything is looke
 
 import argparse
 import math
-from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
@@ -78,7 +77,7 @@ def run(arguments: argparse.Namespace) -> int:
         require_drawing(arguments.plot)
     console = None if arguments.json else new_console()
     paths = [path for text in arguments.paths for path in files_of(text, raw)]
-    seen = Seen({}, Counter())
+    seen = Seen()
     reports = [examine(path, raw, seen) for path in paths]
     if raw is not None and not {"raw", None} & {report.format for report in reports}:
         raise UsageError("--dtype describes raw binary files, and none is among the paths")
