@@ -30,11 +30,12 @@ from npdata.sources.hdf5.chunks.budget import default_budget
 from npdata.sources.hdf5.examine.creation_properties import Filter
 from npdata.sources.hdf5.examine.details import decoded_per_used
 from npdata.sources.hdf5.examine.examine import Examined
+from npdata.sources.hdf5.examine.layout import Layout
 from npdata.sources.hdf5.names import coded_columns
 from npdata.sources.hdf5.open import source_of
 from npdata.sources.many_files.file_list import SEPARATOR, split_member
 from npdata.sources.memory import MemorySource
-from npdata.sources.open import identify
+from npdata.sources.open import Identified, identify
 from npdata.sources.paths import require_local
 
 ALIGNMENT = 64
@@ -70,23 +71,29 @@ def examine(text: str, raw: RawFormat | None, seen: Seen | None = None) -> FileR
         if found.format == "hdf5":
             with interrupts_wait():
                 return _hdf5(report, found.member or "", seen)
-        if found.format == "npz":
-            return replace(report, datasets=tuple(_members(found.path, found.member)))
-        if found.format == "npy":
-            with Path(found.path).open("rb") as stream:
-                refusal = declared(stream, found.path).refusal()
-            if refusal is not None:
-                return replace(report, datasets=(DatasetReport(where=found.path, refusal=refusal),))
-            source: Source = open_npy(found.path)
-        elif raw is not None:
-            source = open_raw(found.path, *raw)
-        else:
-            raise FormatError(undescribed(found.path))
-        return replace(report, datasets=(_in_place(found.path, source),))
+        return replace(report, datasets=tuple(_arrays(found, raw)))
     except MemberNotFoundError:
         raise
     except (NpdataError, OSError) as error:
         return replace(report, failure=_without(path, error))
+
+
+def _arrays(found: Identified, raw: RawFormat | None) -> Iterator[DatasetReport]:
+    """Report on the arrays of a file that is not HDF5; raises where it has none to be read."""
+    path = found.path
+    if found.format == "npz":
+        yield from _members(path, found.member)
+    elif found.format == "npy":
+        with Path(path).open("rb") as stream:
+            refusal = declared(stream, path).refusal()
+        if refusal is not None:
+            yield DatasetReport(where=path, refusal=refusal)
+        else:
+            yield _in_place(path, open_npy(path))
+    elif raw is not None:
+        yield _in_place(path, open_raw(path, *raw))
+    else:
+        raise FormatError(undescribed(path))
 
 
 def _in_place(where: str, source: Source) -> DatasetReport:
@@ -142,8 +149,9 @@ def _hdf5(report: FileReport, name: str, seen: Seen) -> FileReport:
             arrays.append(_dataset(where, listed.examined, budget, seen.alike, coded))
         except (NpdataError, OSError) as error:
             arrays.append(DatasetReport(where=where, refusal=_without(where, error)))
-    for examined in [each.examined for each in catalog.datasets if each.examined is not None][:1]:
-        examined.file.close()  # that of all
+    first = next((each.examined for each in catalog.datasets if each.examined is not None), None)
+    if first is not None:
+        first.file.close()  # that of all
     return replace(report, datasets=tuple(arrays), failure=catalog.fault)
 
 
@@ -154,6 +162,28 @@ def _dataset(
     alike: dict[Hashable, Stored],
     coded: tuple[str, ...],
 ) -> DatasetReport:
+    layout = examined.layout
+    full, block = decoded_per_used(layout, budget if examined.access.kind == "decoded" else 0)
+    stored = replace(
+        _read_alike(examined, alike, coded),
+        shape=layout.shape,
+        stored_bytes=layout.stored_bytes,
+        chunks=_chunks(layout),
+        filters=layout.filters,
+        decoded_per_used=Cost(full=full, block=block),
+    )
+    if examined.missing:
+        refusal = f"reading fails, since {examined.without_filters}"
+        return DatasetReport(where=where, stored=stored, refusal=refusal)
+    advice = (*_meanings(where, examined), *_columns(where, stored, coded))
+    advice += advise(stored, where=where, budget=budget)
+    return DatasetReport(where=where, stored=stored, advice=advice)
+
+
+def _read_alike(
+    examined: Examined, alike: dict[Hashable, Stored], coded: tuple[str, ...]
+) -> Stored:
+    """Give what is known of this dataset, or of one in `alike` whose rows are read in this way."""
     layout, access = examined.layout, examined.access
     place = (layout.offset or 0) % ALIGNMENT, layout.shape[0] == 0
     key = access, layout.storage, layout.dtype, layout.shape[1:], layout.filters, place, coded
@@ -164,29 +194,18 @@ def _dataset(
         source = source_of(readable)
         source.tell(coded=coded)
         known = alike[key] = _stored(source, layout.storage)
-    chunks = None
-    if layout.chunk_shape is not None and layout.chunks is not None:
-        chunks = Chunks(
-            shape=layout.chunk_shape,
-            bytes=layout.chunk_bytes,
-            grid=layout.chunks.grid,
-            stored=len(layout.chunks),
-        )
-    full, block = decoded_per_used(layout, budget if access.kind == "decoded" else 0)
-    stored = replace(
-        known,
-        shape=layout.shape,
-        stored_bytes=layout.stored_bytes,
-        chunks=chunks,
-        filters=layout.filters,
-        decoded_per_used=Cost(full=full, block=block),
+    return known
+
+
+def _chunks(layout: Layout) -> Chunks | None:
+    if layout.chunk_shape is None or layout.chunks is None:
+        return None
+    return Chunks(
+        shape=layout.chunk_shape,
+        bytes=layout.chunk_bytes,
+        grid=layout.chunks.grid,
+        stored=len(layout.chunks),
     )
-    if examined.missing:
-        refusal = f"reading fails, since {examined.without_filters}"
-        return DatasetReport(where=where, stored=stored, refusal=refusal)
-    advice = (*_meanings(where, examined), *_columns(where, stored, coded))
-    advice += advise(stored, where=where, budget=budget)
-    return DatasetReport(where=where, stored=stored, advice=advice)
 
 
 def _meanings(where: str, examined: Examined) -> Iterator[str]:
