@@ -25,7 +25,7 @@ from npdata.cli.console import (
 from npdata.cli.files import files_of
 from npdata.cli.inspect.advice import DEAR
 from npdata.cli.inspect.examine import Seen, examine
-from npdata.cli.inspect.kinds import Kind, kinds_of
+from npdata.cli.inspect.kinds import Kind, Overview, overview
 from npdata.cli.inspect.known_programs import recognised
 from npdata.cli.inspect.picture import draw_arrays
 from npdata.cli.inspect.report import DatasetReport, FileReport, Stored
@@ -38,8 +38,6 @@ from npdata.sources.hdf5.examine.creation_properties import Filter
 from npdata.sources.many_files.file_list import SEPARATOR
 from npdata.sources.open import identify, open_source
 
-_MOST_ARRAYS = 50
-"""More arrays than these are summed up."""
 _MOST_PANELS = 8
 _HEADS = ("array", "shape", "stored as", "bytes", "access", "cost")
 _SAMPLES = ("copy", "fields", "text")
@@ -81,42 +79,28 @@ def run(arguments: argparse.Namespace) -> int:
     reports = [examine(path, raw, seen) for path in paths]
     if raw is not None and not {"raw", None} & {report.format for report in reports}:
         raise UsageError("--dtype describes raw binary files, and none is among the paths")
-    every = [dataset for report in reports for dataset in report.datasets]
-    arrays = [each for each in every if not each.is_index] or every
-    failed = sum(report.failure is not None for report in reports)
-    summed = len(arrays) + failed > _MOST_ARRAYS
-    kinds = [Kind(pattern=each.where, members=(each,)) for each in arrays]
-    if summed:
-        kinds = sorted(kinds_of(arrays), key=lambda kind: -kind.nbytes)
+    found = overview(reports)
     if console is None:
         print_json({"files": [report.as_json() for report in reports]})
     else:
-        _print(console, kinds, reports, summed=summed)
-        if len(arrays) < len(every):
-            left_out = count_text(len(every) - len(arrays), "array")
-            console.print(
-                f"{left_out} of PyTables' indexes left out; --json lists them", style="dim"
-            )
-        for line in recognised({each.where: each.shape for each in arrays}):
-            # Not broken, so that it can be pasted.
-            console.print(f"\n{printable(line)}", soft_wrap=True)
+        _print(console, found, reports)
     if arguments.plot is not None:
-        figure = _picture([kind.largest for kind in kinds], raw, failed=failed > 0)
-        save_figure(figure, arguments.plot)
-    return FAILED if failed else SUCCESS
+        largest = [kind.largest for kind in found.kinds]
+        save_figure(_picture(largest, raw, failed=found.failed > 0), arguments.plot)
+    return FAILED if found.failed else SUCCESS
 
 
-def _print(
-    console: Any, kinds: Sequence[Kind], reports: Sequence[FileReport], *, summed: bool
-) -> None:
+def _print(console: Any, found: Overview, reports: Sequence[FileReport]) -> None:
     """Print the files, the kinds of their arrays, why they are read so, and what to do.
 
-    With `summed` it fits a screen: only the first kinds are shown. `console` is rich's.
+    Where they are summed up it fits a screen: only the first kinds are shown. `console` is rich's.
     """
+    kinds, summed = found.kinds, found.summed
     prefix = f"{reports[0].path}{SEPARATOR}" if len(reports) == 1 else ""
     named = [(kind.pattern.removeprefix(prefix), kind) for kind in kinds]
-    shown, left_out = (named[:_MOST_KINDS], kinds[_MOST_KINDS:]) if summed else (named, [])
-    console.print(f"{printable(_files(reports))}, {count_text(_count(kinds), 'array')}")
+    shown, left_out = (named[:_MOST_KINDS], kinds[_MOST_KINDS:]) if summed else (named, ())
+    arrays = count_text(len(found.arrays), "array")
+    console.print(f"{printable(_files(reports))}, {arrays}")
     if shown:
         rows = [(printable(name), *_cells(kind)) for name, kind in shown]
         print_table(console, _HEADS, rows, numbers=("bytes", "cost"))
@@ -124,7 +108,8 @@ def _print(
     if left_out:
         size = bytes_text(sum(kind.nbytes for kind in left_out))
         more = count_text(len(left_out), "more kind")
-        console.print(f"and {more}: {_count(left_out):,} arrays, {size}")
+        count = sum(len(kind.members) for kind in left_out)
+        console.print(f"and {more}: {count:,} arrays, {size}")
     if summed:
         console.print(_ALIKE, style="dim")
     why = [("failed", r.failure, r.path) for r in reports if r.failure is not None]
@@ -135,6 +120,12 @@ def _print(
     several = len(reports) > 1 or len(kinds) > 1
     print_notes(console, "Why", why, named=several, most=_MOST_WHY if summed else None)
     print_notes(console, "Advice", advice, named=several, most=_MOST_ADVICE if summed else None)
+    if found.indexes:
+        indexes = count_text(found.indexes, "array")
+        console.print(f"{indexes} of PyTables' indexes left out; --json lists them", style="dim")
+    for line in recognised({each.where: each.shape for each in found.arrays}):
+        # Not broken, so that it can be pasted.
+        console.print(f"\n{printable(line)}", soft_wrap=True)
 
 
 def _files(reports: Sequence[FileReport]) -> str:
@@ -142,10 +133,6 @@ def _files(reports: Sequence[FileReport]) -> str:
     if len(reports) > 1:
         return f"{len(reports):,} files, {size}"
     return f"{reports[0].path}: {_FORMATS[reports[0].format]}, {size}"
-
-
-def _count(kinds: Sequence[Kind]) -> int:
-    return sum(len(kind.members) for kind in kinds)
 
 
 def _cells(kind: Kind) -> tuple[Any, ...]:

@@ -14,11 +14,13 @@ from itertools import zip_longest
 from pathlib import PurePath
 
 from npdata.cli.console import count_text, shape_text
-from npdata.cli.inspect.report import DatasetReport
+from npdata.cli.inspect.report import DatasetReport, FileReport
 from npdata.runtime.made_once import made_once
 from npdata.sources.many_files.file_list import SEPARATOR
 from npdata.sources.paths import SUFFIXES
 
+MOST_ARRAYS = 50
+"""More arrays than these are summed up."""
 MOST_NEIGHBOURS = 20
 """More names than these in one place become one `*`."""
 
@@ -70,6 +72,39 @@ class Kind:
             call = f"npdata.concatenate({self.pattern!r})"
             return (f"rows in many arrays: use\n{call}",)
         return ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Overview:
+    """What of files is shown: their `arrays`, each a kind by itself, or `summed` up in few.
+
+    `indexes` counts the arrays of PyTables' indexes, which are left out, and `failed` the files
+    that could not be inspected.
+    """
+
+    arrays: tuple[DatasetReport, ...]
+    kinds: tuple[Kind, ...]
+    summed: bool
+    indexes: int
+    failed: int
+
+
+def overview(reports: Sequence[FileReport]) -> Overview:
+    """Decide what is shown of files; where arrays are summed up, the largest kinds come first."""
+    every = [dataset for report in reports for dataset in report.datasets]
+    arrays = [each for each in every if not each.is_index] or every
+    failed = sum(report.failure is not None for report in reports)
+    summed = len(arrays) + failed > MOST_ARRAYS
+    kinds = [Kind(pattern=each.where, members=(each,)) for each in arrays]
+    if summed:
+        kinds = sorted(kinds_of(arrays), key=lambda kind: -kind.nbytes)
+    return Overview(
+        arrays=tuple(arrays),
+        kinds=tuple(kinds),
+        summed=summed,
+        indexes=len(every) - len(arrays),
+        failed=failed,
+    )
 
 
 def kinds_of(arrays: Sequence[DatasetReport]) -> list[Kind]:
