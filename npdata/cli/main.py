@@ -54,16 +54,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             stream.reconfigure(errors="backslashreplace")
     try:
         with ends_once():
-            with interrupts_wait():  # h5py loses what ends a program, also while it is imported
-                parser = _parser(words[:1])
-            if words and words[0] not in COMMANDS and not words[0].startswith("-"):
-                parser.error(_no_command(words))
-            _refuse_dashes(words)
-            parsed, unknown = parser.parse_known_args(words or ["--help"])
-            if unknown:
-                options = re.findall(r"--\w[\w-]*", parsed.parser.format_help())
-                meant = did_you_mean(unknown[0].partition("=")[0], options, "")
-                parsed.parser.error(f"unrecognized arguments: {' '.join(unknown)}{meant}")
+            parsed = _parsed(words)
             code: int = parsed.run(parsed)
         sys.stdout.flush()
     except KeyboardInterrupt:
@@ -77,6 +68,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
         _drop_unwritten(sys.stdout)
         return _failed(name, error, FAILED)
     return code
+
+
+def _parsed(words: Sequence[str]) -> argparse.Namespace:
+    """Understand what was typed; wrong usage is SystemExit(2) or `UsageError`."""
+    with interrupts_wait():  # h5py loses what ends a program, also while it is imported
+        parser = _parser(words[:1])
+    if words and words[0] not in COMMANDS and not words[0].startswith("-"):
+        parser.error(_no_command(words))
+    _refuse_dashes(words)
+    parsed, unknown = parser.parse_known_args(words or ["--help"])
+    if unknown:
+        options = re.findall(r"--\w[\w-]*", parsed.parser.format_help())
+        meant = did_you_mean(unknown[0].partition("=")[0], options, "")
+        parsed.parser.error(f"unrecognized arguments: {' '.join(unknown)}{meant}")
+    return parsed
 
 
 class _Parser(argparse.ArgumentParser):
