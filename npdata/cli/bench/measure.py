@@ -42,12 +42,12 @@ def measure(target: Target, *, helpers: int, seconds: float, show: Callable[[str
     methods, not_measured = methods_of(about, helpers=helpers)
     show("reading the first rows")
     rows = _warm_up(target, seconds=seconds / 10)
-    turns, figures, too_slow = _compared(target, methods, rows, seconds=seconds, show=show)
+    turns, estimates, too_slow = _compared(target, methods, rows, seconds=seconds, show=show)
     spent = time.perf_counter() - begun
     share = max(seconds / 3, seconds - spent) / max(1, len(turns))
     rounds = max(1, min(_ROUNDS, int(share / _PASS_SECONDS)))
     passes = _timed(turns, rounds, share=share, show=show)
-    figures += [
+    timed = [
         Figure(
             order=order,
             method=method,
@@ -62,7 +62,7 @@ def measure(target: Target, *, helpers: int, seconds: float, show: Callable[[str
         rounds=rounds,
         pass_seconds=share / rounds,
         seconds=time.perf_counter() - begun,
-        figures=tuple(figures),
+        figures=(*estimates, *timed),
         not_measured=(*not_measured, *too_slow),
     )
 
@@ -79,8 +79,9 @@ def _compared(
 
     Methods for which a batch takes too long are estimated, or left out where they have helpers.
     """
-    about, figures, too_slow = target.about, [], []
+    about, estimates, too_slow = target.about, [], []
     turns: dict[Turn, Candidate] = {}
+    limit = seconds / len(ORDERS) / (len(methods) + 1)
     for order, shuffle in ORDERS.items():
         show(f"{order}: comparing the rows")
         batches = functools.partial(
@@ -91,21 +92,21 @@ def _compared(
             shuffle=shuffle,
             block_rows=about.block_rows,
         )
-        limit = seconds / len(ORDERS) / (len(methods) + 1)
         slow = _too_slow(target, next(iter(batches())), methods, seconds=limit)
-        quick = [method for method in methods if method.kind not in slow]
-        candidates = [_candidate(target, method, batches) for method in quick]
-        if candidates:
-            require_same(candidates, batches=_COMPARED_BATCHES)
-        turns |= {(order, m): each for m, each in zip(quick, candidates, strict=True)}
-        for method in (method for method in methods if method.kind in slow):
-            rate = slow[method.kind]
-            if method.helpers:
+        quick: dict[Turn, Candidate] = {}
+        for method in methods:
+            rate = slow.get(method.kind)
+            if rate is None:
+                quick[order, method] = _candidate(target, method, batches)
+            elif method.helpers:
                 took = f"a batch takes about {about.batch_size / rate:.2g} s"
                 too_slow.append(f"{order}: {method.name}: {took}")
             else:
-                figures.append(Figure(order=order, method=method, passes=(rate,), estimate=True))
-    return turns, figures, too_slow
+                estimates.append(Figure(order=order, method=method, passes=(rate,), estimate=True))
+        if quick:
+            require_same([*quick.values()], batches=_COMPARED_BATCHES)
+        turns |= quick
+    return turns, estimates, too_slow
 
 
 def _timed(
