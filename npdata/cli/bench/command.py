@@ -17,7 +17,7 @@ from npdata.cli.arguments import add_raw_arguments, raw_format, typed
 from npdata.cli.bench.advice import Recommendation, advise
 from npdata.cli.bench.measure import measure
 from npdata.cli.bench.picture import draw_figures
-from npdata.cli.bench.report import TITLES, Figure, Report
+from npdata.cli.bench.report import OURS, TITLES, Figure, Report
 from npdata.cli.bench.target import open_target
 from npdata.cli.console import (
     SUCCESS,
@@ -35,7 +35,6 @@ from npdata.loading.schedule import MOST_ASKED, MOST_THREADS
 
 SECONDS = 60.0
 _BAR = 6
-_STYLES = {"loader": "green", "dataloader": "green"}
 _HEADS = ("", "rows/s", "bytes/s", "±", "start", "of fastest")
 
 
@@ -153,7 +152,8 @@ def _cells(report: Report, figure: Figure) -> Iterator[Any]:
     yield bytes_text(figure.rate * report.conditions.row_bytes)
     yield "guess" if figure.estimate else f"{figure.spread:.0%}" if len(figure.passes) > 1 else ""
     yield "" if start is None else f"{start * 1e3:,.0f} ms"
-    bar = styled(f"{'█' * round(_BAR * part):<{_BAR}}", _STYLES.get(figure.method.kind, "yellow"))
+    colour = "green" if figure.method.kind in OURS else "yellow"
+    bar = styled(f"{'█' * round(_BAR * part):<{_BAR}}", colour)
     yield bar.append(f"{part:>5.0%}", "default")
 
 

@@ -13,6 +13,8 @@ from npdata.dataset.describe import FieldDescription
 from npdata.sampling.order.epoch_order import Shuffle
 
 Kind: TypeAlias = Literal["plain", "h5py", "dataloader", "loader"]
+OURS: tuple[Kind, ...] = ("dataloader", "loader")
+"""Those that read by npdata."""
 OrderName: TypeAlias = Literal["sequential", "block", "full"]
 
 ORDERS: dict[OrderName, Shuffle] = {"sequential": False, "block": "block", "full": "full"}
@@ -116,8 +118,7 @@ class Report:
 
     def best(self, order: OrderName) -> Figure:
         """Give the fastest method of npdata in an order."""
-        ours = ("dataloader", "loader")
-        return next(figure for figure in self.of(order) if figure.method.kind in ours)
+        return next(figure for figure in self.of(order) if figure.method.kind in OURS)
 
     def of_fastest(self, figure: Figure) -> float:
         """Give the rate of a figure as a part of the fastest of all methods and orders."""
