@@ -97,29 +97,23 @@ def run(arguments: argparse.Namespace) -> int:
         for array in inputs.arrays:
             opened.enter_context(closing(array.source))
         target = target_of(Path(arguments.target), inputs.files, force=arguments.force)
-        level, verify = LEVELS[arguments.compression], arguments.verify
+        level = LEVELS[arguments.compression]
         arrays = planned(inputs.arrays, kind, chunks=arguments.chunks, level=level)
-        nbytes = sum(array.nbytes for array in arrays)
-        free = shutil.disk_usage(target.parent).free
-        if level is None and nbytes > free:
-            raise ConvertError(
-                f"the rows take {bytes_text(nbytes)}, and the disk has {bytes_text(free)} free"
-            )
+        if level is None:
+            _require_room(target, sum(array.nbytes for array in arrays))
         how = pace(
             arrays,
             kind,
             memory=arguments.memory,
             runtime=used_by_process(),
-            verify=verify,
+            verify=arguments.verify,
             cores=cores(),
         )
         started = time.monotonic()
         with _small_cache(how.cache_bytes), new_output(target) as output:
             _write(arrays, output, kind, how)
-            if verify:
-                with _meter("verify", nbytes) as compared:
-                    for array in arrays:
-                        verify_array(array, output.path, kind, how, compared)
+            if arguments.verify:
+                _verify(arrays, output, kind, how)
             size = output.path.stat().st_size
             output.publish(force=arguments.force)
         seconds = time.monotonic() - started
@@ -127,10 +121,17 @@ def run(arguments: argparse.Namespace) -> int:
     return SUCCESS
 
 
+def _require_room(target: Path, nbytes: int) -> None:
+    free = shutil.disk_usage(target.parent).free
+    if nbytes > free:
+        raise ConvertError(
+            f"the rows take {bytes_text(nbytes)}, and the disk has {bytes_text(free)} free"
+        )
+
+
 def _write(arrays: Sequence[Array], output: Output, kind: Format, how: Pace) -> None:
     """Write all arrays, and have the file on the disk."""
-    nbytes = sum(array.nbytes for array in arrays)
-    with _meter("write", nbytes) as done, kind.opened(output.path) as write:
+    with _meter("write", arrays) as done, kind.opened(output.path) as write:
 
         def wrote(count: int) -> None:
             done(count)
@@ -139,6 +140,13 @@ def _write(arrays: Sequence[Array], output: Output, kind: Format, how: Pace) -> 
         for array in arrays:
             write_array(array, kind, write, how, wrote)
     output.sync()
+
+
+def _verify(arrays: Sequence[Array], output: Output, kind: Format, how: Pace) -> None:
+    """Compare all arrays with what was written of them."""
+    with _meter("verify", arrays) as compared:
+        for array in arrays:
+            verify_array(array, output.path, kind, how, compared)
 
 
 def planned(
@@ -200,12 +208,12 @@ def _small_cache(nbytes: int) -> Iterator[None]:
 
 
 @contextmanager
-def _meter(stage: str, total: int) -> Iterator[Callable[[int], None]]:
-    """Show on a terminal how much of `total` bytes is done, how fast, and what time is left.
+def _meter(stage: str, arrays: Sequence[Array]) -> Iterator[Callable[[int], None]]:
+    """Show on a terminal how much of the arrays is done, how fast, and what time is left.
 
     What it gives is called with the bytes that are done.
     """
-    done, begun = 0, time.monotonic()
+    total, done, begun = sum(array.nbytes for array in arrays), 0, time.monotonic()
     with status_line() as show:
 
         def count(more: int) -> None:
