@@ -22,7 +22,7 @@ from npdata.sources.formats.npz import find_member, npz_members
 from npdata.sources.formats.raw import RawFormat, open_raw
 from npdata.sources.hdf5.catalog import Listed, count_attributes, list_datasets
 from npdata.sources.hdf5.open import source_of
-from npdata.sources.many_files.file_list import SEPARATOR, FileList, split_member
+from npdata.sources.many_files.file_list import SEPARATOR, split_member
 from npdata.sources.many_files.find_files import find_files
 from npdata.sources.open import Identified, open_source
 
@@ -58,11 +58,9 @@ def open_inputs(texts: Sequence[str], raw: RawFormat | None, how: ManyFiles | No
         )
     for text in texts:
         if _is_many(text):
-            array = _many(text, raw, how)
-            paths = array.source.paths
-            assert isinstance(paths, FileList)
+            array, paths = _many(text, raw, how)
             opened.append(array)
-            files += paths.texts()
+            files += paths
             continue
         found = identified(text, raw)
         opened += _opened(found, raw)
@@ -83,8 +81,8 @@ def _is_many(text: str) -> bool:
     return path != "" and searched
 
 
-def _many(text: str, raw: RawFormat | None, how: ManyFiles | None) -> Array:
-    """Open the files of a folder or a glob as one array, which is named after the folder."""
+def _many(text: str, raw: RawFormat | None, how: ManyFiles | None) -> tuple[Array, list[str]]:
+    """Open the files of a folder or a glob as one array, named after it; give their paths."""
     if how is None:
         raise UsageError(
             f"{text} stands for many files; --files stack makes a row of each of them, and "
@@ -102,9 +100,10 @@ def _many(text: str, raw: RawFormat | None, how: ManyFiles | None) -> Array:
             f"{text}: its rows have no one shape and size; where files differ in their first axis "
             f"alone, --files concatenate lays them end to end"
         )
-    first = Path(source.paths[0])
+    first = Path(files[0])
     chunk = source.blocks.largest * source.row_bytes if _decodes(source) else 0
-    return Array(name=first.parent.name or first.stem, source=source, chunk_bytes=chunk)
+    name = first.parent.name or first.stem
+    return Array(name=name, source=source, chunk_bytes=chunk), files.texts()
 
 
 def _opened(found: Identified, raw: RawFormat | None) -> Iterator[Array | LeftOut]:
