@@ -72,9 +72,9 @@ class Array:
         return math.prod(self.chunk_shape) * self.source.dtype.itemsize
 
 
-Blocks: TypeAlias = Iterable[tuple[int, Any]]
+Encoded: TypeAlias = Iterable[tuple[int, Any]]
 """Of each block of rows, in order, the first row and what `Format.encode` made of it."""
-Write: TypeAlias = Callable[[Array, Blocks], None]
+Write: TypeAlias = Callable[[Array, Encoded], None]
 """Writes an array; `UsageError` where the file can have no array of its name."""
 
 
@@ -130,7 +130,7 @@ def _npy_refusal(dtype: DType) -> str | None:
     return None
 
 
-def _append(stream: IO[bytes], head: bytes, blocks: Blocks) -> None:
+def _append(stream: IO[bytes], head: bytes, blocks: Encoded) -> None:
     stream.write(head)
     for _, rows in blocks:
         stream.write(rows.reshape(-1).view(np.uint8).data)
@@ -154,7 +154,7 @@ def _npz(path: Path) -> Iterator[Write]:
     with path.open("r+b") as file:
         archive = zipfile.ZipFile(file, "w")
 
-        def write(array: Array, blocks: Blocks) -> None:
+        def write(array: Array, blocks: Encoded) -> None:
             if array.level is not None:
                 archive.compression = zipfile.ZIP_DEFLATED
                 archive.compresslevel = array.level or ZLIB_LEVEL

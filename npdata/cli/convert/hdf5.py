@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from npdata.arrays.blocks import BLOCK_BYTES
 from npdata.arrays.dtypes import DType
 from npdata.cli.console import UsageError
-from npdata.cli.convert.formats import ALIGNMENT, ZLIB_LEVEL, Array, Blocks, Format, Write, naming
+from npdata.cli.convert.formats import ALIGNMENT, ZLIB_LEVEL, Array, Encoded, Format, Write, naming
 from npdata.sources.hdf5.codecs.base import igzip_lib
 from npdata.sources.hdf5.open import open_hdf5
 from npdata.sources.hdf5.rows.tiling import Tiling
@@ -59,7 +59,7 @@ def _encode(array: Array, first: int, rows: NDArray[Any]) -> Any:
 def _opened(path: Path) -> Iterator[Write]:
     file = h5py.File(path, "w", alignment_threshold=1, alignment_interval=ALIGNMENT)
 
-    def write(array: Array, blocks: Blocks) -> None:
+    def write(array: Array, blocks: Encoded) -> None:
         filters: dict[str, Any] = {}
         if array.level is not None and array.chunk_shape is not None:
             filters = {"compression": array.level or ZLIB_LEVEL, "shuffle": True}

@@ -28,8 +28,8 @@ MEMORY = 232_000_000
 SPARE = 48_000_000
 """What the process takes beside rows and what it took before: threads, buffers, what malloc keeps,
 and the code of torch that is mapped when it first runs, which is 4 to 14 MB."""
-BLOCK_BYTES = 8 << 20
-"""A block of rows, unless a row or a chunk is larger."""
+MOVED_BYTES = 8 << 20
+"""A block of rows that is moved, unless a row or a chunk is larger."""
 WAITING = 2
 """Blocks beyond those that threads work on: one that waits, and one that is being written."""
 COPIES = 2
@@ -57,7 +57,7 @@ class Pace:
     def rows(self, array: Array) -> int:
         """Give the rows of a block: whole chunks, about 8 MiB, or as many as lie together."""
         row, unit = max(1, array.source.row_bytes), array.unit_rows
-        wanted = max(BLOCK_BYTES // row, array.source.blocks.largest)
+        wanted = max(MOVED_BYTES // row, array.source.blocks.largest)
         return max(1, min(wanted, self.block_bytes // row) // unit) * unit
 
 
@@ -100,7 +100,7 @@ def pace(
             f"whole; --memory {-(-(least + SPARE) // 10**6)}MB would do"
         )
     together = (array.source.blocks.largest * array.source.row_bytes for array in arrays)
-    block = max(BLOCK_BYTES, unit, *together)
+    block = max(MOVED_BYTES, unit, *together)
     fitting = (n for n in range(cores, 0, -1) if in_use(block, n + WAITING) <= memory)
     threads = next(fitting, 0)
     while not threads and in_use(block, 1) > memory:
