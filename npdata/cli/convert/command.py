@@ -161,12 +161,30 @@ def planned(
     Raises `UsageError` for options and names that do not fit this kind of file, and `ConvertError`
     for a dtype that it cannot hold.
     """
+    _require_options(kind, chunks, level)
+    _require_names(arrays, kind)
+    stored = []
+    for array in arrays:
+        source, why = array.source, kind.refusal(array.source.dtype)
+        if why is not None:
+            raise ConvertError(f"{source.where} ({source.dtype}) does not fit {kind.name}: {why}")
+        shape = None
+        if kind is HDF5:
+            shape = chunk_shape(chunks, array.name, source.shape, source.dtype.itemsize)
+        stored.append(replace(array, level=level, chunk_shape=shape))
+    return stored
+
+
+def _require_options(kind: Format, chunks: tuple[int, ...] | None, level: int | None) -> None:
     if chunks is not None and kind is not HDF5:
         raise UsageError(f"--chunks is for HDF5; {kind.name} has no chunks")
     if level is not None and not kind.compresses:
         raise UsageError(f"--compression is for HDF5 and .npz; {kind.name} is not compressed")
     if level is not None and chunks == ():
         raise UsageError("--compression needs chunks, and --chunks none was given")
+
+
+def _require_names(arrays: Sequence[Array], kind: Format) -> None:
     names = [array.name for array in arrays]
     if len(names) > 1 and not kind.holds_many:
         known = ", ".join(repr(name) for name in names)
@@ -176,21 +194,12 @@ def planned(
         )
     if kind is NPZ:
         names = [name.removesuffix(".npy") for name in names]
-    stored = []
     for array, name in zip(arrays, names, strict=True):
-        source, why = array.source, kind.refusal(array.source.dtype)
         if names.count(name) > 1:
             raise UsageError(
-                f"two arrays would be named {name!r}, one of them {source.where}; convert each to "
-                "a file of its own"
+                f"two arrays would be named {name!r}, one of them {array.source.where}; convert "
+                "each to a file of its own"
             )
-        if why is not None:
-            raise ConvertError(f"{source.where} ({source.dtype}) does not fit {kind.name}: {why}")
-        shape = None
-        if kind is HDF5:
-            shape = chunk_shape(chunks, array.name, source.shape, source.dtype.itemsize)
-        stored.append(replace(array, level=level, chunk_shape=shape))
-    return stored
 
 
 @contextmanager
