@@ -50,19 +50,9 @@ class Recordings:
         Raises `FieldError` for what is no ascending list of integers from 0 to `rows`.
         """
         array = _row_numbers(borders)
-        fault = np.flatnonzero(array[1:] < array[:-1])
-        if fault.size:
-            k = int(fault[0]) + 1
-            raise FieldError(
-                f"borders must ascend, and border {k} is {array[k]}, after {array[k - 1]}"
-                f"{_taken_for_borders(array, rows)}"
-            )
-        if array.size and (array[0] < 0 or array[-1] > rows):
-            wrong = array[0] if array[0] < 0 else array[-1]
-            raise FieldError(
-                f"border {wrong} lies outside the {rows} rows, 0 to {rows}"
-                f"{_taken_for_borders(array, rows)}"
-            )
+        fault, doubt = _fault_of(array, rows), _taken_for_borders(array, rows)
+        if fault is not None:
+            raise FieldError(f"{fault}{doubt}")
         starts, ends = array.size and array[0] == 0, array.size and array[-1] == rows
         twice = bool((array[1:] == array[:-1]).any())
         many = f"{len(array)} row{'s' * (len(array) != 1)}"
@@ -74,10 +64,11 @@ class Recordings:
         first = [] if starts else [0]
         last = [] if ends and (rows or len(array) > 1) else [rows]
         edges = np.concatenate([first, array, last]).astype(np.int64)
-        doubt = "" if ends else _taken_for_borders(array, rows)
-        if twice and doubt:
+        if ends or (starts and not twice):
+            doubt = ""
+        elif twice and doubt:
             doubt = f", some of which are empty{doubt}"
-        return cls(edges=edges, origin=what, doubt="" if starts and not twice else doubt)
+        return cls(edges=edges, origin=what, doubt=doubt)
 
     def joined(self, edges: Ints, origin: str) -> "Recordings":
         """Give the recordings that result where a border of either is one."""
@@ -116,6 +107,18 @@ def shown_lengths(lengths: Ints) -> str:
     """
     shortest, longest = lengths.min(initial=lengths.max(initial=0)), lengths.max(initial=0)
     return f"{shortest}" if shortest == longest else f"{shortest} to {longest}"
+
+
+def _fault_of(borders: Ints, rows: int) -> str | None:
+    """Say which border does not ascend or lies outside the rows; None where all are right."""
+    falls = np.flatnonzero(borders[1:] < borders[:-1])
+    if falls.size:
+        k = int(falls[0]) + 1
+        return f"borders must ascend, and border {k} is {borders[k]}, after {borders[k - 1]}"
+    if borders.size and (borders[0] < 0 or borders[-1] > rows):
+        wrong = borders[0] if borders[0] < 0 else borders[-1]
+        return f"border {wrong} lies outside the {rows} rows, 0 to {rows}"
+    return None
 
 
 def _taken_for_borders(array: Ints, rows: int) -> str:
