@@ -6,8 +6,6 @@ gets that advice; it is silent about what is small and where nothing can be gain
 nothing: that is what `npdata bench` is for.
 """
 
-from collections.abc import Iterator
-
 from npdata.arrays.blocks import BLOCK_BYTES
 from npdata.cli.arguments import convert_command
 from npdata.cli.console import bytes_text, count_text
@@ -36,7 +34,12 @@ def advise(stored: Stored, *, where: str, budget: int = 0) -> tuple[str, ...]:
         # Chunks of whole rows, of about 1 MiB.
         options = ("--compression gzip",) if stored.filters else ()
         to_hdf5 = convert_command(where, ".h5", *options)
-        return tuple(_of_chunks(stored, stored.chunks, budget, to_npy, to_hdf5))
+        rules = (
+            _costly_rows(stored, stored.chunks, budget, to_npy),
+            _divided_rows(stored, stored.chunks, to_hdf5),
+            _tiny_chunks(stored, stored.chunks, to_hdf5),
+        )
+        return tuple(advice for advice in rules if advice is not None)
     pages = min(stored.row_bytes // max(1, stored.dtype.itemsize), -(-stored.nbytes // PAGE))
     if stored.layout == "Fortran order":
         cost = f"in Fortran order a row is scattered over {count_text(pages, 'page')} of the file"
@@ -50,41 +53,47 @@ def advise(stored: Stored, *, where: str, budget: int = 0) -> tuple[str, ...]:
     return ()
 
 
-def _of_chunks(
-    stored: Stored, chunks: Chunks, budget: int, to_npy: str, to_hdf5: str
-) -> Iterator[str]:
-    once = chunks.total_bytes / max(1, stored.nbytes)
+def _costly_rows(stored: Stored, chunks: Chunks, budget: int, to_npy: str) -> str | None:
+    """Advise where random rows decode far more than they use, or h5py reads them."""
     library = stored.access.kind == "library"
-    if stored.filters and stored.decoded_per_used.full >= DEAR * once and chunks.grid[0] > 1:
-        used, absent = BATCH * stored.row_bytes, chunks.total_bytes - (0 if library else budget)
-        cost = (
-            f"chunks of {count_text(chunks.shape[0], 'row')}: a batch of {BATCH} random rows "
-            f"decodes up to {bytes_text(min(used * stored.decoded_per_used.full, absent))} "
-            f"for {bytes_text(used)} used"
-        )
-        if library:
-            yield f"{cost}, by h5py, one thread at a time; {to_npy}"
-        elif 2 * chunks.block_bytes <= budget:
-            yield f'{cost}; use shuffle="block", or {to_npy}'
-        else:
-            yield (
-                f"{cost}; a shuffle by blocks may decode a block, of "
-                f"{bytes_text(chunks.block_bytes)}, for each batch, since the {bytes_text(budget)} "
-                f"of NPDATA_CACHE_BYTES do not hold two: set it to {4 * chunks.block_bytes}, or "
-                f"{to_npy}"
-            )
-    elif library:
-        yield f"h5py reads it, one thread at a time; {to_npy}"
-    if chunks.a_row_needs > 1 and chunks.bytes // chunks.shape[0] < BLOCK_BYTES:
-        whole = stored.row_bytes <= LARGEST_ROW
-        yield (
-            f"each row lies in {chunks.a_row_needs:,} chunks, a batch of {BATCH} rows in "
-            f"up to {min(BATCH, chunks.grid[0]) * chunks.a_row_needs:,}; "
-            f"{'chunks of whole rows need one' if whole else 'larger chunks are fewer'}:\n{to_hdf5}"
-        )
-    if stored.filters and chunks.bytes < TINY_CHUNK and chunks.stored > 1:
-        yield (
-            f"its {chunks.stored:,} chunks hold {bytes_text(chunks.bytes)} each, and to "
-            f"look one up costs more than its bytes; about {bytes_text(BLOCK_BYTES)} is right:\n"
-            f"{to_hdf5}"
-        )
+    once = chunks.total_bytes / max(1, stored.nbytes)
+    dear = stored.decoded_per_used.full >= DEAR * once
+    if not (stored.filters and dear and chunks.grid[0] > 1):
+        return f"h5py reads it, one thread at a time; {to_npy}" if library else None
+    used, absent = BATCH * stored.row_bytes, chunks.total_bytes - (0 if library else budget)
+    cost = (
+        f"chunks of {count_text(chunks.shape[0], 'row')}: a batch of {BATCH} random rows "
+        f"decodes up to {bytes_text(min(used * stored.decoded_per_used.full, absent))} "
+        f"for {bytes_text(used)} used"
+    )
+    if library:
+        return f"{cost}, by h5py, one thread at a time; {to_npy}"
+    if 2 * chunks.block_bytes <= budget:
+        return f'{cost}; use shuffle="block", or {to_npy}'
+    return (
+        f"{cost}; a shuffle by blocks may decode a block, of {bytes_text(chunks.block_bytes)}, for "
+        f"each batch, since the {bytes_text(budget)} of NPDATA_CACHE_BYTES do not hold two: set it "
+        f"to {4 * chunks.block_bytes}, or {to_npy}"
+    )
+
+
+def _divided_rows(stored: Stored, chunks: Chunks, to_hdf5: str) -> str | None:
+    """Advise where a row lies in several chunks, with little of it in each."""
+    if chunks.a_row_needs <= 1 or chunks.bytes // chunks.shape[0] >= BLOCK_BYTES:
+        return None
+    whole = stored.row_bytes <= LARGEST_ROW
+    return (
+        f"each row lies in {chunks.a_row_needs:,} chunks, a batch of {BATCH} rows in "
+        f"up to {min(BATCH, chunks.grid[0]) * chunks.a_row_needs:,}; "
+        f"{'chunks of whole rows need one' if whole else 'larger chunks are fewer'}:\n{to_hdf5}"
+    )
+
+
+def _tiny_chunks(stored: Stored, chunks: Chunks, to_hdf5: str) -> str | None:
+    if not stored.filters or chunks.bytes >= TINY_CHUNK or chunks.stored <= 1:
+        return None
+    return (
+        f"its {chunks.stored:,} chunks hold {bytes_text(chunks.bytes)} each, and to "
+        f"look one up costs more than its bytes; about {bytes_text(BLOCK_BYTES)} is right:\n"
+        f"{to_hdf5}"
+    )
