@@ -65,18 +65,7 @@ def read(method: Method, target: Target, batches: Batches) -> Iterator[Any]:
                 yield from _endless(first, loader)
         return
     with ExitStack() as stack:
-        numbers = _endless(FIRST_ROW, epoch)
-        if method.kind == "dataloader":
-            dataset = stack.enter_context(target.opened())
-            loaded: Any = DataLoader(
-                dataset, batch_sampler=numbers, collate_fn=collate, num_workers=method.helpers
-            )
-        else:
-            arrays = [opened(stack) for opened in target.openers]
-            if method.kind == "plain":
-                loaded = DataLoader(_RowByRow(arrays), batch_sampler=(r.tolist() for r in numbers))
-            else:
-                loaded = (tuple(_tensor(sorted_read(a, r)) for a in arrays) for r in numbers)
+        loaded = _loaded(method, target, _endless(FIRST_ROW, epoch), stack)
         iterator = None
         try:
             with interrupts_wait():  # it starts the processes
@@ -85,6 +74,21 @@ def read(method: Method, target: Target, batches: Batches) -> Iterator[Any]:
         finally:
             with interrupts_wait():  # its finalizer waits for them
                 del iterator
+
+
+def _loaded(
+    method: Method, target: Target, numbers: Iterator[Any], stack: ExitStack
+) -> Iterable[Any]:
+    """Give what reads batches of these row numbers, of files that are open as long as `stack`."""
+    if method.kind == "dataloader":
+        dataset = stack.enter_context(target.opened())
+        return DataLoader(
+            dataset, batch_sampler=numbers, collate_fn=collate, num_workers=method.helpers
+        )
+    arrays = [opened(stack) for opened in target.openers]
+    if method.kind == "plain":
+        return DataLoader(_RowByRow(arrays), batch_sampler=(r.tolist() for r in numbers))
+    return (tuple(_tensor(sorted_read(a, r)) for a in arrays) for r in numbers)
 
 
 def _endless(first: Any, epoch: Iterable[Any]) -> Iterator[Any]:
