@@ -6,7 +6,7 @@ else the reason stands in their place.
 
 from collections.abc import Callable, Sequence
 from contextlib import closing
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,8 +28,18 @@ MOST_ROWS, PLACES = 4096, 16
 IMAGES = 4
 _BLUE, _GREY = "#2f6690", "#777777"
 
-Picked: TypeAlias = tuple[Ints, NDArray[Any], str]
-"""Some numbers of rows, ascending, and these rows; or none of them and the reason why."""
+
+class Picked(NamedTuple):
+    """The rows that are drawn, and their numbers, ascending; where there are none, the reason."""
+
+    numbers: Ints
+    rows: NDArray[Any]
+    reason: str
+
+    def some(self) -> list[tuple[int, NDArray[Any]]]:
+        """Give a few from all over these rows, each with its number."""
+        places = np.linspace(0, len(self.rows) - 1, IMAGES).astype(np.int64)[: len(self.rows)]
+        return [(int(self.numbers[place]), self.rows[place]) for place in places.tolist()]
 
 
 def draw_arrays(
@@ -47,8 +57,7 @@ def draw_arrays(
         values = figure.add_subplot(grid[line, 0])
         looked = _draw_values(values, stored, picked)
         values.set_title(f"{title}\n{looked}", loc="left", fontsize=9, parse_math=False)
-        numbers, rows, _ = picked
-        pictures = [(number, as_image(row)) for number, row in _some(numbers, rows)]
+        pictures = [(number, as_image(row)) for number, row in picked.some()]
         if all(image is None for _, image in pictures):
             _draw_rows(figure.add_subplot(grid[line, 1:]), stored, picked)
             continue
@@ -141,9 +150,9 @@ def _picked(where: str, stored: Stored, open_array: Callable[[str], Source]) -> 
             rows = np.empty((len(numbers), *stored.shape[1:]), stored.dtype)
             if len(numbers):
                 source.read(numbers, rows)
-            return numbers, rows, reason
+            return Picked(numbers, rows, reason)
     except (NpdataError, OSError) as error:
-        return numbers[:0], np.zeros((0, *stored.shape[1:]), stored.dtype), str(error)
+        return Picked(numbers[:0], np.zeros((0, *stored.shape[1:]), stored.dtype), str(error))
 
 
 def _draw_values(axis: Any, stored: Stored, picked: Picked) -> str:
@@ -174,7 +183,7 @@ def _draw_rows(axis: Any, stored: Stored, picked: Picked) -> None:
         axis.set_axis_off()
         return
     if rows[0].size > 1:
-        for number, row in _some(numbers, rows):
+        for number, row in picked.some():
             line = _drawable(row.reshape(-1)[:512])
             axis.plot(line, linewidth=0.8, label=f"row {number:,}")
         axis.legend(fontsize=7, loc="best")
@@ -194,8 +203,3 @@ def _drawable(values: NDArray[Any]) -> NDArray[np.float64]:
     """Give values with NaN for those beyond 1e300, where matplotlib finds no ticks."""
     wide = values.astype(np.float64)
     return np.where(np.abs(wide) <= 1e300, wide, np.nan)
-
-
-def _some(numbers: Ints, rows: NDArray[Any]) -> list[tuple[int, NDArray[Any]]]:
-    places = np.linspace(0, len(rows) - 1, IMAGES).astype(np.int64)[: len(rows)].tolist()
-    return [(int(numbers[place]), rows[place]) for place in places]
