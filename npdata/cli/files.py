@@ -8,12 +8,13 @@ import glob
 from pathlib import Path
 
 from npdata.cli.console import UsageError
+from npdata.sources.base import Source
 from npdata.sources.formats.foreign import foreign_file
-from npdata.sources.formats.raw import RawFormat
+from npdata.sources.formats.raw import RawFormat, open_raw
 from npdata.sources.many_files.file_list import SEPARATOR, split_member
 from npdata.sources.many_files.find_files import is_pattern
 from npdata.sources.names import naturally_sorted
-from npdata.sources.open import Identified, identify
+from npdata.sources.open import Identified, identify, open_source
 from npdata.sources.paths import SUFFIXES, require_local
 
 RAW_SUFFIXES = (".bin", ".raw", ".dat")
@@ -62,6 +63,13 @@ def identified(text: str, raw: RawFormat | None) -> Identified:
     if raw is not None and found.format != "raw":
         raise UsageError(f"--dtype is for raw files, and {text} is {found.format}")
     return found
+
+
+def opened(text: str, raw: RawFormat | None) -> Source:
+    """Open one array: as `raw` says where its file says nothing, else as `open_source` does."""
+    if raw is not None and identify(text).format == "raw":
+        return open_raw(text, *raw)
+    return open_source(text)
 
 
 def undescribed(path: str) -> str:

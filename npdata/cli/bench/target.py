@@ -18,16 +18,15 @@ import numpy as np
 
 from npdata.cli.bench.report import Conditions
 from npdata.cli.console import UsageError, bytes_text
-from npdata.cli.files import identified
+from npdata.cli.files import identified, opened
 from npdata.cli.inspect.examine import examine
 from npdata.dataset.numpy_dataset import NumpyDataset
 from npdata.errors import FieldError, FormatError, SourceError
 from npdata.runtime.machine import cores, free_of_machine
 from npdata.sources.base import Source
-from npdata.sources.formats.raw import RawFormat, open_raw
+from npdata.sources.formats.raw import RawFormat
 from npdata.sources.hdf5.plugins import filters_missing
 from npdata.sources.many_files.file_list import split_member
-from npdata.sources.open import open_source
 
 BATCH_SIZE, BATCH_BYTES = 256, 1 << 28
 """The batch size where none is asked for, and the bytes that make it smaller."""
@@ -101,9 +100,7 @@ def open_target(
 def _dataset_of(paths: Sequence[str], raw: RawFormat | None) -> NumpyDataset:
     """Open each path as a field; raises as `open_target`."""
     try:
-        dataset = NumpyDataset(
-            *(open_source(path) if raw is None else open_raw(path, *raw) for path in paths)
-        )
+        dataset = NumpyDataset(*(opened(path, raw) for path in paths))
     except FieldError as error:
         raise UsageError(str(error)) from error
     for source in dataset.sources:

@@ -32,11 +32,9 @@ from npdata.cli.inspect.report import DatasetReport, FileReport, Stored
 from npdata.cli.plot import require_drawing, save_figure
 from npdata.cli.table import Note, dtype_text, print_notes, print_table, styled
 from npdata.errors import SourceError
-from npdata.sources.base import Source
-from npdata.sources.formats.raw import RawFormat, open_raw
+from npdata.sources.formats.raw import RawFormat
 from npdata.sources.hdf5.examine.creation_properties import Filter
 from npdata.sources.many_files.file_list import SEPARATOR
-from npdata.sources.open import identify, open_source
 
 _MOST_PANELS = 8
 _HEADS = ("array", "shape", "stored as", "bytes", "access", "cost")
@@ -208,10 +206,5 @@ def _picture(arrays: Sequence[DatasetReport], raw: RawFormat | None, *, failed: 
         text = "--plot draws arrays of numbers, and there is none to be read"
         raise SourceError(text) if failed else UsageError(text)
 
-    def open_array(where: str) -> Source:
-        if raw is not None and identify(where).format == "raw":
-            return open_raw(where, *raw)
-        return open_source(where)
-
     shown = drawn[:_MOST_PANELS]
-    return draw_arrays(shown, open_array, left_out=len(drawn) - len(shown))
+    return draw_arrays(shown, raw, left_out=len(drawn) - len(shown))

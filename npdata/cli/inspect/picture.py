@@ -4,7 +4,7 @@ Invariant: no more than `MOST_BYTES` of rows and `MOST_DECODED` of chunks are re
 else the reason stands in their place.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import closing
 from typing import Any, NamedTuple
 
@@ -13,11 +13,12 @@ from numpy.typing import NDArray
 
 from npdata.arrays.dtypes import Ints
 from npdata.cli.console import bytes_text, count_text, shape_text
+from npdata.cli.files import opened
 from npdata.cli.inspect.report import Stored
 from npdata.cli.plot import new_figure, shortened
 from npdata.cli.table import dtype_text
 from npdata.errors import NpdataError
-from npdata.sources.base import Source
+from npdata.sources.formats.raw import RawFormat
 
 MOST_BYTES = 32 << 20
 MOST_DECODED = 512 << 20
@@ -43,13 +44,13 @@ class Picked(NamedTuple):
 
 
 def draw_arrays(
-    arrays: Sequence[tuple[str, Stored]], open_array: Callable[[str], Source], *, left_out: int
+    arrays: Sequence[tuple[str, Stored]], raw: RawFormat | None, *, left_out: int
 ) -> Any:
     """Draw a line of panels for each array, by its place; `left_out` arrays are only counted."""
     figure = new_figure(13, 0.4 + 2.6 * len(arrays))
     grid = figure.add_gridspec(len(arrays), 1 + IMAGES, width_ratios=[2] + [1] * IMAGES)
     for line, (where, stored) in enumerate(arrays):
-        picked = _picked(where, stored, open_array)
+        picked = _picked(where, stored, raw)
         title = (
             f"{shortened(where)}   {shape_text(stored.shape)} {dtype_text(stored.dtype)}, "
             f"{bytes_text(stored.nbytes)}, {stored.access.kind}"
@@ -143,10 +144,10 @@ def bins_of(values: NDArray[np.float64], *, whole: bool) -> NDArray[np.float64]:
     return low - 0.5 + width * np.arange(-(-(high - low + 1) // width) + 1)
 
 
-def _picked(where: str, stored: Stored, open_array: Callable[[str], Source]) -> Picked:
+def _picked(where: str, stored: Stored, raw: RawFormat | None) -> Picked:
     numbers, reason = choose_rows(stored)
     try:
-        with closing(open_array(where)) as source:
+        with closing(opened(where, raw)) as source:
             rows = np.empty((len(numbers), *stored.shape[1:]), stored.dtype)
             if len(numbers):
                 source.read(numbers, rows)
