@@ -15,6 +15,7 @@ from npdata.dataset.arguments import OPTIONS
 from npdata.sources.many_files.file_list import SEPARATOR
 
 _MOST_LINES = 3
+_OF_ROBOMIMIC = ("actions", "rewards", "dones")
 _OF_LABELS = ("type", "label", "class", "cluster", "leiden", "louvain")
 """Words in the names of columns that hold what is learned, rather than where a cell is from."""
 _TAKEN = {*kwlist, *OPTIONS, "access", "allow_external", "missing", "locking", "groups"}
@@ -48,17 +49,15 @@ def recognised(arrays: Shapes) -> tuple[str, ...]:
 def _robomimic(path: str, shapes: Shapes) -> str | None:
     # mask/train holds the names of demonstrations.
     split = [name.split("/", 2) for name in shapes if not name.startswith("mask/")]
-    inner = [parts[2] for parts in split if parts[0] == "data" and len(parts) == 3]
-    demos = {parts[1] for parts in split if parts[0] == "data" and len(parts) == 3}
-    if len(inner) < len(split) or not demos or inner.count("actions") != len(demos):
+    if any(len(parts) < 3 or parts[0] != "data" for parts in split):
         return None
-    kept = [n for n in dict.fromkeys(inner) if inner.count(n) == len(demos) and _is_field(n)]
+    demos, inner = {parts[1] for parts in split}, Counter(parts[2] for parts in split)
+    if not demos or inner["actions"] != len(demos):
+        return None
+    everywhere = [name for name, count in inner.items() if count == len(demos)]
+    kept = [n for n in everywhere if n in _OF_ROBOMIMIC or n.startswith("obs/")]
     fields = _fields((n.rpartition("/")[2], f"data/*/{n}") for n in kept)
     return f"robomimic demonstrations: npdata.NumpyDataset.from_hdf5({path!r}, {fields})"
-
-
-def _is_field(name: str) -> bool:
-    return name in ("actions", "rewards", "dones") or name.startswith("obs/")
 
 
 def _keras(path: str, shapes: Shapes) -> str | None:
