@@ -20,7 +20,21 @@ _UNLIMITED = 1 << 60
 
 def free_bytes(device: "torch.device | None") -> int | None:
     """Give the free bytes of a device, of the machine for None; None if a device says nothing."""
-    return free_of_machine() if device is None else _free_of_device(device)
+    if device is None:
+        return free_of_machine()
+    if device.type == "mps":
+        return torch.mps.recommended_max_memory() - torch.mps.driver_allocated_memory()
+    own: Any = getattr(torch, device.type, None)
+    told: Any = getattr(torch.accelerator, "get_memory_info", getattr(own, "mem_get_info", None))
+    if told is None:
+        return None
+    free = int(told(device)[0])
+    # torch keeps memory that tensors have left, and gives it out again.
+    reserved = getattr(own, "memory_reserved", None)
+    allocated = getattr(own, "memory_allocated", None)
+    if reserved is not None and allocated is not None:
+        free += int(reserved(device)) - int(allocated(device))
+    return free
 
 
 def free_of_machine(root: Path = Path("/")) -> int:
@@ -99,19 +113,3 @@ def _text(path: Path) -> str:
         return path.read_text()
     except OSError:
         return ""
-
-
-def _free_of_device(device: "torch.device") -> int | None:
-    if device.type == "mps":
-        return torch.mps.recommended_max_memory() - torch.mps.driver_allocated_memory()
-    own: Any = getattr(torch, device.type, None)
-    told: Any = getattr(torch.accelerator, "get_memory_info", getattr(own, "mem_get_info", None))
-    if told is None:
-        return None
-    free = int(told(device)[0])
-    # torch keeps memory that tensors have left, and gives it out again.
-    reserved = getattr(own, "memory_reserved", None)
-    allocated = getattr(own, "memory_allocated", None)
-    if reserved is not None and allocated is not None:
-        free += int(reserved(device)) - int(allocated(device))
-    return free
