@@ -23,16 +23,13 @@ from npdata.suggestions import explained
 
 Tensors: TypeAlias = "torch.Tensor | dict[str, Tensors]"
 
-ARRAY_TYPES = (np.ndarray, np.memmap, np.recarray)
-
 
 @dataclass(frozen=True, kw_only=True)
 class ArrayLayout:
-    """All that a conversion depends on: strides in bytes, flags as NumPy has them.
+    """All that a conversion depends on: strides in bytes, and flags.
 
-    Of complex numbers `aligned` is what torch wants, which is more.
-
-    `fields` has the layout of each field of a structured dtype.
+    `aligned` is as torch wants it, which asks more of complex numbers than NumPy does. `fields`
+    has the layout of each field of a structured dtype.
     """
 
     dtype: DType
@@ -104,7 +101,7 @@ class Conversion:
         return None if name is None else f"torch.{name}"
 
     def __repr__(self) -> str:
-        """Give what `print` shows, as of a conversion."""
+        """Give what `print` shows, behind the name of the class."""
         return f"<Conversion: {self}>"
 
     def __str__(self) -> str:
@@ -194,7 +191,7 @@ def refusal(array: object) -> str | None:
         (True, 'a list is no NumPy array; pass np.asarray(...) of it')
     """
     kind = type(array)
-    if kind in ARRAY_TYPES:
+    if kind in (np.ndarray, np.memmap, np.recarray):
         return None
     if isinstance(array, np.ma.MaskedArray):
         return (
