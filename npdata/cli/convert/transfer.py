@@ -121,7 +121,7 @@ def write_array(array: Array, kind: Format, write: Write, how: Pace, wrote: Done
         array.source.keep_decoded(how.cache_bytes)
     with closing(_blocks(array, how, functools.partial(kind.encode, array), wrote)) as blocks:
         write(array, blocks)
-    _rest(array.source)
+    _close_idle(array.source)
 
 
 def verify_array(array: Array, path: Path, kind: Format, how: Pace, compared: Done) -> None:
@@ -152,7 +152,7 @@ def verify_array(array: Array, path: Path, kind: Format, how: Pace, compared: Do
                     f"row {first + differs} of {source.where} differs from its copy, which is "
                     f"discarded; the disk or the memory is at fault, or the source changed"
                 )
-    _rest(source)
+    _close_idle(source)
 
 
 def differing_row(one: Rows, other: Rows) -> int | None:
@@ -207,7 +207,7 @@ def _room(count: int, source: Source) -> Rows:
     return make((count, *source.shape[1:]), source.dtype)
 
 
-def _rest(source: Source) -> None:
+def _close_idle(source: Source) -> None:
     """Close the file, and drop a member that was decoded whole, until the next read."""
     if isinstance(source, DecodedMember):
         source.close()
