@@ -116,6 +116,11 @@ class Source(ABC):
             self._told = (*self._told, *told)
             vars(self).update(told)
 
+    def tell_of(self, source: "Source") -> None:
+        """Set what another source of the same rows was told of what they stand for."""
+        self.tell(packing=source.packing, matlab=source.matlab)
+        self.tell(genes=source.genes, coded=source.coded)
+
     def __reduce_ex__(self, protocol: SupportsIndex) -> Any:
         """Pickle what the class says, and beside it what the source was told."""
         reduced: Any = super().__reduce_ex__(protocol)

@@ -32,6 +32,7 @@ class EndToEnd(CompositeSource):
 
     own: Mapping[int, Source]
     edges: Edges
+    joins_parts = True
 
     def __init__(self) -> None:
         self._recent: OrderedDict[int, None] = OrderedDict()

@@ -176,6 +176,7 @@ class ConcatSource(PartlyInPlace, EndToEnd):
             return self
         made = ConcatSource(replace(self.parts, own=own), self.paths)
         made.tell(details=with_detail(made.details, "cache", dict(kept[0].details)["cache"]))
+        made.tell_of(self)
         return made
 
     def check(self) -> None:

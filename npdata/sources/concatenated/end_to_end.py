@@ -22,7 +22,7 @@ from npdata.sources.concatenated.edges import Edges
 from npdata.sources.concatenated.in_place import read_parts
 from npdata.sources.concatenated.parts import and_more, kind_of_rows, require_alike
 from npdata.sources.derived.base import origin
-from npdata.sources.hdf5.anndata.genes import require_same_genes
+from npdata.sources.hdf5.anndata.genes import same_genes
 from npdata.sources.ragged import OBJECTS, RaggedSource
 from npdata.sources.sparse import Entries, SparseSource
 
@@ -57,7 +57,9 @@ class Joined(EndToEnd):
         """Give the same rows, made of other bases."""
         rest = iter(bases)
         parts = [part.over([next(rest) for _ in part.bases]) for part in self.parts]
-        return type(self)(parts, self.paths)  # type: ignore[call-arg]
+        made = type(self)(parts, self.paths)  # type: ignore[call-arg]
+        made.tell_of(self)
+        return made
 
     def __reduce__(self) -> tuple[Any, ...]:
         return type(self), (self.parts, self.paths)
@@ -166,7 +168,7 @@ def end_to_end(parts: Sequence[Any], paths: Sequence[str] = ()) -> EndToEnd:
 
     Raises `FieldError` for parts whose rows, or genes of AnnData, differ.
     """
-    require_same_genes(parts)
+    genes = same_genes(parts)
     made: EndToEnd | None = None
     for kind, joined in FORMS:
         if all(isinstance(part, kind) for part in parts):
@@ -175,5 +177,5 @@ def end_to_end(parts: Sequence[Any], paths: Sequence[str] = ()) -> EndToEnd:
     if made is None:
         made = ConcatSource(parts, paths)
     coded = tuple(dict.fromkeys(each for part in parts for each in origin(part).coded))
-    made.tell(genes=origin(parts[0]).genes, coded=coded)
+    made.tell(genes=genes, coded=coded)
     return made

@@ -23,6 +23,8 @@ class CompositeSource(Source):
     """Rows made of those of other sources, `made_of`; a subclass sets these and reads."""
 
     made_of: tuple[Source, ...]
+    joins_parts = False
+    """Whether it lays parts end to end, of which those in `made_of` need not be all."""
     _views: Any = None
     """What a subclass made of open parts to read from; gone when they are closed."""
 
@@ -177,6 +179,8 @@ class ConvertedSource(DerivedSource):
 
 def origin(source: Any) -> Any:
     """Give what a source is made of in the end: itself where that is several, or none."""
-    while isinstance(source, CompositeSource) and len(source.made_of) == 1:
+    while (
+        isinstance(source, CompositeSource) and len(source.made_of) == 1 and not source.joins_parts
+    ):
         (source,) = source.made_of
     return source

@@ -52,18 +52,21 @@ class Genes:
             return found[:] if isinstance(found, h5py.Dataset) and found.ndim == 1 else None
 
 
-def require_same_genes(sources: Sequence[Source]) -> None:
-    """Raise `FieldError` where matrices that are to be laid end to end have other genes.
+def same_genes(sources: Sequence[Source]) -> Genes | None:
+    """Give the genes of matrices that are to be laid end to end; None where no file names them.
 
-    Reads nothing where the first is no matrix of AnnData.
+    Raises `FieldError` where two have other ones. Reads nothing where none is a matrix of AnnData.
     """
-    first, *others = (origin(source).genes for source in sources)
-    known = None if first is None else first.read()
-    if first is None or known is None:
-        return
-    for place in others:
+    first: Genes | None = None
+    known: NDArray[Any] | None = None
+    for source in sources:
+        place = origin(source).genes
         genes = None if place is None else place.read()
-        if genes is None or np.array_equal(known, genes):
+        if genes is None:
+            continue
+        if first is None or known is None:
+            first, known = place, genes
+        if np.array_equal(known, genes):
             continue
         shared = min(len(known), len(genes))
         different = np.flatnonzero(known[:shared] != genes[:shared])
@@ -76,3 +79,4 @@ def require_same_genes(sources: Sequence[Source]) -> None:
             "rows are joined by the place of their columns; write files with the same genes, as "
             "adata[:, genes].write_h5ad(...) does"
         )
+    return first

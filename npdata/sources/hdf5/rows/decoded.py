@@ -179,7 +179,7 @@ class DecodedSource(ChunkedSource):
         kept = keep(origin.plan())
         spec = replace(spec, details=with_detail(spec.details, "cache", kept.text))
         made = DecodedSource(origin, spec, kept)
-        made.tell(packing=self.packing, matlab=self.matlab)
+        made.tell_of(self)
         return made
 
     def close_idle(self) -> None:

@@ -86,7 +86,7 @@ class H5pySource(Source):
             return self
         place = {"dataset": layout.name, "axis": self._axis}
         made = in_blocks(H5pySource(*self._arguments), files, place).cached(keep)
-        made.tell(packing=self.packing, matlab=self.matlab)
+        made.tell_of(self)
         return made
 
     def keep_decoded(self, nbytes: int) -> None:

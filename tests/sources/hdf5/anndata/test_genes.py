@@ -73,6 +73,51 @@ def test_sums_of_sums_and_of_windows_are_compared_too(in_folder: Path) -> None:
             left + right
 
 
+def test_no_part_speaks_for_the_genes_of_all(in_folder: Path) -> None:
+    write("s0.h5ad", ["a", "b"])
+    write("s1.h5ad", ["b", "a"])
+    with h5py.File("s2.h5ad", "w") as file:
+        file["X"] = np.ones((2, 2), np.float32)
+    a, b, unnamed = (npdata.NumpyDataset(f"s{k}.h5ad::X") for k in range(3))
+    array = npdata.NumpyDataset(np.ones((2, 2), np.float32))
+    for first in (unnamed, array):
+        with pytest.raises(FieldError, match=r"s1\.h5ad has other genes than .*s0\.h5ad"):
+            first + a + b
+
+
+def test_matrices_that_are_kept_decoded_are_compared_too(in_folder: Path) -> None:
+    for k, genes in enumerate((["a", "b"], ["b", "a"])):
+        write(f"s{k}.h5ad", genes)
+        with h5py.File(f"s{k}.h5ad", "r+") as file:
+            file.create_dataset("layers/packed", data=np.eye(2), chunks=(1, 2), compression=1)
+            file.create_dataset("layers/other", data=np.eye(2), chunks=(1, 2), compression="lzf")
+            sparse = file.create_group("layers/sparse")
+            sparse.attrs["encoding-type"], sparse.attrs["shape"] = "csr_matrix", (2, 2)
+            for name in ("data", "indices", "indptr"):
+                values = np.arange(3 if name == "indptr" else 2)
+                sparse.create_dataset(name, data=values, chunks=(2,), compression=1)
+    for name in ("packed", "other", "sparse"):
+        a, b = (npdata.NumpyDataset(f"s{k}.h5ad::layers/{name}", cache="ram") for k in range(2))
+        joined = npdata.NumpyDataset(f"s0.h5ad::layers/{name}") + npdata.NumpyDataset(
+            f"s0.h5ad::layers/{name}"
+        )
+        twice = npdata.NumpyDataset(joined.sources[0], cache="ram")
+        for left in (a, twice):
+            with pytest.raises(FieldError, match=r"s1\.h5ad has other genes than .*s0\.h5ad"):
+                left + b
+
+
+def test_codes_of_names_are_refused_where_rows_are_kept_decoded(in_folder: Path) -> None:
+    with h5py.File("old.h5ad", "w") as file:
+        rows = np.zeros(3, [("kind", "i1"), ("size", "i4")])
+        file.create_dataset("obs", data=rows, chunks=(1,), compression=1)
+        file["uns/kind_categories"] = np.array(["a", "b"], "S1")
+    one = npdata.open_source("old.h5ad::obs")
+    for source in (one, npdata.concatenate([one, one], columns="size").sources[0].rows):
+        with pytest.raises(FieldError, match=r"column 'kind' of .* holds codes of names"):
+            npdata.NumpyDataset(source, columns="kind", cache="ram")
+
+
 def test_names_behind_a_link_to_another_file_are_not_read(in_folder: Path) -> None:
     write("s0.h5ad", ["a", "b"])
     write("s1.h5ad", ["b", "a"])
