@@ -103,7 +103,7 @@ class Windows:
             ([0, 2, 4, 6], [0, 4, 6])
         """
         inner = self.inner
-        if inner is None or inner.footprint[0] <= inner.footprint[1]:
+        if inner is None or not inner.overlap:
             return self.starts
         return self.starts[np.isin(self.recordings.edges, inner.apart)]
 
@@ -127,8 +127,30 @@ class Windows:
             >>> Windows.of(Recordings.one(9), range(3), stride=1, edge="drop").sharing
             2
         """
-        span, step = self.footprint
-        return -(-span // step) - 1 if np.diff(self.apart).max() > 1 else 0
+        if np.diff(self.apart).max() <= 1:
+            return 0
+        return -(-self.footprint[0] // self.least_step) - 1
+
+    @property
+    def least_step(self) -> int:
+        """The rows of the data from one window to the next, of those that may share some, at least.
+
+        Of windows of windows that is less where a recording begins inside another.
+
+        Examples:
+            >>> inner = Windows.of(Recordings.one(9), range(3), stride=1, edge="drop")
+            >>> plan = Windows.of(Recordings.of_borders([2], 7), (0,), stride=3, edge="drop")
+            >>> plan.anchors(np.arange(len(plan))).tolist(), replace(plan, inner=inner).least_step
+            ([0, 2, 5], 2)
+        """
+        if self.inner is None:
+            return self.stride
+        some = np.flatnonzero(np.diff(self.starts))
+        last = self.firsts[some] + (np.diff(self.starts)[some] - 1) * self.stride
+        begin = self.starts[some[1:]]
+        steps = self.firsts[some[1:]] - last[:-1]
+        inside = steps[~np.isin(begin, self.apart)]
+        return int(np.append(inside, self.stride).min()) * self.inner.least_step
 
     def alike(self, other: "Windows") -> bool:
         """Whether windows of both name the same rows around their anchors."""

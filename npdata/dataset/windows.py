@@ -134,6 +134,12 @@ def require_apart(windows: Windows | None) -> None:
     if windows is None or not windows.overlap:
         return
     span, step = windows.footprint
+    if span <= step:
+        raise FieldError(
+            "windows of windows share rows where a recording of theirs begins inside a recording "
+            "of the windows they are made of, and a split at random would put the same rows into "
+            "several parts: split(..., by='recording') keeps those that share rows together"
+        )
     apart = -(-span * windows.stride // step)
     raise FieldError(
         f"windows of {span} rows, every {step} rows, share rows, and a split at random would put "

@@ -436,25 +436,42 @@ def test_windows_of_windows_and_sums_of_windows_share_rows_too() -> None:
     assert [part.tolist() for part in parts] == [[*range(12)], [*range(12, 24)]]
 
 
+def test_windows_of_windows_that_share_rows_at_a_border_say_what_splits_them() -> None:
+    inner = NumpyDataset(np.arange(11)).windows(3)
+    windows = inner.windows(1, stride=3, borders=[2, 6, 9])  # of rows 0-2, 2-4, 5-7 and 6-8
+    with pytest.raises(FieldError, match=r"begins inside a recording .* by='recording'\) keeps"):
+        windows.split(0.5)
+    whole = inner.windows(1, stride=3, borders=[3, 6, 9])
+    assert sum(map(len, whole.split(0.5))) == len(whole)
+
+
 @given(
     st.integers(1, 4),
     st.integers(1, 4),
     st.lists(st.integers(0, 20)),
     st.integers(0, 3),
     st.booleans(),
+    st.lists(st.integers(1, 4), min_size=1, max_size=2),
 )
-@example(2, 1, [3, 7], 0, False)
+@example(2, 1, [3, 7], 0, False, [1])
+@example(3, 1, [2, 4, 6, 9], 0, False, [3])
 def test_no_row_is_in_two_recordings_of_windows_of_windows(
-    length: int, stride: int, borders: list[int], seed: int, of_a_sum: bool
+    length: int, stride: int, borders: list[int], seed: int, of_a_sum: bool, outer: list[int]
 ) -> None:
     """Borders that lie between two windows which share rows divide nothing."""
-    inner = NumpyDataset(np.arange(20)).windows(length, stride=stride, borders=[8])
-    inner = inner + inner if of_a_sum else inner
-    edges = sorted(min(border, len(inner)) for border in borders)
-    windows = inner.windows(1, borders=[0, *edges, len(inner)])
-    windows = windows if of_a_sum else windows + windows
+
+    def outside(windows: NumpyDataset) -> NumpyDataset:
+        for step in outer:
+            edges = sorted(min(border, len(windows)) for border in borders)
+            windows = windows.windows(1, stride=step, borders=[0, *edges, len(windows)])
+        return windows
+
+    first, second = (
+        NumpyDataset(rows).windows(length, stride=stride, borders=[8])
+        for rows in (np.arange(20), np.arange(20, 40))
+    )
+    windows = outside(first + second) if of_a_sum else outside(first) + outside(second)
     rows = windows[:].numpy().reshape(len(windows), -1)
-    rows[len(rows) // 2 :] += 20  # those of the second are others
     for by in ("recording", None):
         try:
             one, other = windows.split(0.5, by=by, seed=seed)
