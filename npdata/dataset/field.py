@@ -28,6 +28,7 @@ from npdata.runtime.made_once import made_once
 from npdata.sources.base import Category, Details, Source
 from npdata.sources.conversion import conversion_of
 from npdata.sources.packed.times import MISSING_TIME
+from npdata.sources.ragged import PiecesSource
 
 Value: TypeAlias = Any
 """A tensor; a dict of values (structured), a str or a list of them (text), or a ragged batch."""
@@ -118,7 +119,9 @@ class Field(ABC):
     @property
     def missing(self) -> int | None:
         """The integer that stands for a missing time; None for what are no times."""
-        return MISSING_TIME if self.source.dtype.kind in "mM" else self.source.missing
+        source = self.source
+        stored = source.values_dtype if isinstance(source, PiecesSource) else source.dtype
+        return MISSING_TIME if stored.kind in "mM" else source.missing
 
     @property
     def plain(self) -> bool:
@@ -171,6 +174,16 @@ class Field(ABC):
             f"field {self.label!r} ({self.where}, dtype {self.dtype}) cannot become a tensor: "
             f"{reason}"
         )
+
+    def require_times(self) -> None:
+        """Raise where missing times, integers here, would become floats like any other."""
+        result = self.conversion.dtype
+        if self.source.missing is not None and result is not None and result.is_floating_point:
+            raise self.refused(
+                f"its missing times are the smallest int64, which {result} would make numbers; "
+                "give dtype= where they are decoded, as NumpyDataset('d.nc::time', decode='cf', "
+                f"dtype={result}), which gives NaN"
+            )
 
     def lost(self, error: ConversionError) -> ConversionError:
         """Give the error of a cast, with the name of the field."""

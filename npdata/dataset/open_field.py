@@ -232,7 +232,11 @@ def _has_lengths(source: Source) -> TypeGuard[StackSource]:
     return isinstance(source, StackSource) and len(source.shape) > 1
 
 
-def _layout(asked: Any, source: SparseSource) -> str:
+def _layout(asked: Any, source: SparseSource) -> str | None:
+    if asked is None and source.layout is None:
+        raise FieldError(
+            f"{source.where}: some parts have layout='dense', some layout='csr'; give layout= here"
+        )
     if asked is None:
         return source.layout
     if not isinstance(asked, str) or asked not in LAYOUTS:

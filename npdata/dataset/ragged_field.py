@@ -62,6 +62,7 @@ class RaggedField(Field):
                         "npdata.open_source('FILE::*/NAME.COLUMN'), lengths=...)"
                     )
             raise self.refused(reason)
+        self.require_times()
         _require_value(self.form.padding, self.tensor_dtype, label)
 
     @made_once

@@ -42,6 +42,7 @@ class RowsField(Field):
             raise self.refused(self.rule.reason)
         if self.conversion.action == "refuse":
             raise self.refused(self.conversion.reason)
+        self.require_times()
 
     @property
     def plain(self) -> bool:

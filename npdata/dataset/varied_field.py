@@ -30,6 +30,7 @@ class VariedField(Field):
         super().__init__(label, source, dtype)
         if self.conversion.action not in ("copy", "view"):
             raise self.refused(f"its values are {source.values_dtype}: {self.conversion.reason}")
+        self.require_times()
 
     @made_once
     def conversion(self) -> Conversion:

@@ -63,7 +63,8 @@ class SpansSource(RegroupedSource, RaggedSource):
         super().__init__(values)
         self._bounds = bounds
         self._kind = kind
-        self.packing = values.packing
+        self.packing, self.matlab = values.packing, values.matlab
+        self.categories, self.missing = values.categories, values.missing
         self._offsets = offsets_of(bounds, kind, values)
         self.shape = (len(self._offsets) - 1,)
         self.dtype = OBJECTS

@@ -42,9 +42,12 @@ class Entries:
 
 
 class SparseSource(Source):
-    """Rows of one shape that are stored sparse; `layout` is the form of a batch of them."""
+    """Rows of one shape that are stored sparse; `layout` is the form of a batch of them.
 
-    layout: Layout
+    It is None for parts of which some have one, some the other.
+    """
+
+    layout: Layout | None
 
     @abstractmethod
     def entries(self, rows: Ints) -> Entries:

@@ -21,7 +21,13 @@ from npdata.sources.cache.cache import Keep
 from npdata.sources.concatenated.base import EndToEnd
 from npdata.sources.concatenated.edges import Edges
 from npdata.sources.concatenated.in_place import PartlyInPlace
-from npdata.sources.concatenated.parts import Parts, Summary, kind_of_rows, require_alike
+from npdata.sources.concatenated.parts import (
+    Parts,
+    Summary,
+    kind_of_rows,
+    missing_of,
+    require_alike,
+)
 from npdata.sources.labels import in_one_code, shown_categories
 from npdata.sources.many_files.file_list import FileList
 from npdata.sources.many_files.file_table import FileTable
@@ -48,17 +54,17 @@ class ConcatSource(PartlyInPlace, EndToEnd):
             self.dtype, row_shape = parts.kind
             self.shape = (int(parts.lengths.sum()), *row_shape)
             self._summary = _summary_of_parts(parts)
-            first = parts.own.get(0)
-            self.categories = () if first is None else first.categories
-            self.keeps_text = first is not None and first.keeps_text
-            self.missing = None if first is None else first.missing
+            own = [*parts.own.values()]
+            self.categories = own[0].categories if own else ()
+            self.keeps_text = len(own) == parts.count and all(part.keeps_text for part in own)
+            self.missing = missing_of(own)
         else:
             self._summary = Summary.joined(map(_summary_of, parts))
             parts = in_one_code(parts)
             self.categories = parts[0].categories
             self.keeps_text = all(part.keeps_text for part in parts)
             require_alike((part.where, kind_of_rows(part.shape[1:], part.dtype)) for part in parts)
-            self.dtype, self.missing = parts[0].dtype, parts[0].missing
+            self.dtype, self.missing = parts[0].dtype, missing_of(parts)
             self.shape = (sum(map(len, parts)), *parts[0].shape[1:])
         self.where, self.access, self.details = self._summary.described()
         if self.categories:

@@ -15,12 +15,19 @@ from numpy.typing import NDArray
 from npdata.arrays.convert import ArrayLayout
 from npdata.arrays.dtypes import Ints
 from npdata.arrays.runs import rows_of_runs
+from npdata.errors import FieldError
 from npdata.runtime.made_once import made_once
+from npdata.sources.base import Source
 from npdata.sources.concatenated.base import EndToEnd
 from npdata.sources.concatenated.concat import ConcatSource
 from npdata.sources.concatenated.edges import Edges
 from npdata.sources.concatenated.in_place import read_parts
-from npdata.sources.concatenated.parts import and_more, kind_of_rows, require_alike
+from npdata.sources.concatenated.parts import (
+    and_more,
+    kind_of_rows,
+    missing_of,
+    require_alike,
+)
 from npdata.sources.derived.base import origin
 from npdata.sources.hdf5.anndata.genes import same_genes
 from npdata.sources.ragged import OBJECTS, RaggedSource
@@ -76,7 +83,15 @@ class RaggedParts(Joined, RaggedSource):
         self.shape = (int(self.edges.starts[-1]),)
         self.dtype = OBJECTS
         self.row_shape, self.values_dtype = first.row_shape, first.values_dtype
-        self.packing = first.packing
+        self.packing, self.missing = first.packing, missing_of(parts)
+        self.categories = first.categories
+        other = next((part for part in parts if part.categories != first.categories), None)
+        if other is not None:
+            raise FieldError(
+                f"the numbers of {first.where} and of {other.where} stand for different names; lay "
+                "their values end to end, which gives them one code: "
+                "npdata.ragged(npdata.concatenate([values, others]), lengths=...)"
+            )
 
     @property
     def row_bytes(self) -> int:
@@ -115,11 +130,12 @@ class SparseParts(Joined, SparseSource):
     parts: tuple[SparseSource, ...]
 
     def __init__(self, parts: Sequence[SparseSource], paths: Sequence[str] = ()) -> None:
-        rows = [kind_of_rows(part.shape[1:], part.dtype) for part in parts]
+        rows = [f"{kind_of_rows(part.shape[1:], part.dtype)}{_packed(part)}" for part in parts]
         super().__init__(parts, paths, rows)
         first = parts[0]
         self.shape = (int(self.edges.starts[-1]), *first.shape[1:])
-        self.dtype, self.layout = first.dtype, first.layout
+        self.dtype, self.packing = first.dtype, first.packing
+        self.layout = first.layout if len({part.layout for part in parts}) == 1 else None
 
     @property
     def stored_bytes(self) -> int:
@@ -152,8 +168,11 @@ class SparseParts(Joined, SparseSource):
 
 
 def _samples(part: RaggedSource) -> str:
-    packed = "" if part.packing is None else f", packed: {part.packing}"
-    return f"samples of {kind_of_rows(part.row_shape, part.values_dtype)}{packed}"
+    return f"samples of {kind_of_rows(part.row_shape, part.values_dtype)}{_packed(part)}"
+
+
+def _packed(part: Source) -> str:
+    return "" if part.packing is None else f", packed: {part.packing}"
 
 
 FORMS: tuple[tuple[type[Any], type[Any]], ...] = (

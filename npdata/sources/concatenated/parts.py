@@ -112,6 +112,11 @@ def kind_of_rows(shape: tuple[int, ...], dtype: DType) -> str:
     return f"rows of {shape} of {dtype}"
 
 
+def missing_of(parts: Iterable[Source]) -> int | None:
+    """Give the number that stands for no value in some part, and so does in all; None without."""
+    return next((part.missing for part in parts if part.missing is not None), None)
+
+
 def require_alike(parts: Iterable[tuple[str, str]]) -> None:
     """Raise `FieldError` where parts hold different things: pairs of a name and what it holds."""
     (first, wanted), *others = parts

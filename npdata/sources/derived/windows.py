@@ -39,6 +39,7 @@ class PlannedSource(RegroupedSource):
         self.dtype = rows.dtype
         self.where = rows.where
         self.details = rows.details
+        self.categories, self.missing = rows.categories, rows.missing
         kinds = rows.packings.kinds
         self.packing = kinds[0] if len(kinds) == 1 else None
 
@@ -117,7 +118,6 @@ class WindowSource(PlannedSource):
         self._offsets = offsets
         length = () if offsets is None else (len(offsets),)
         self.shape = (len(plan), *length, *rows.shape[1:])
-        self.categories, self.missing = rows.categories, rows.missing
         self.keeps_text = rows.keeps_text
         if offsets is not None:
             low, high = self._at.min(), self._at.max()

@@ -16,7 +16,7 @@ from npdata.sources.derived.base import ConvertedSource
 from npdata.sources.packed.packing import Packing, Packings
 from npdata.sources.packed.times import MISSING_TIME, clock
 from npdata.sources.packed.unpack import unpack
-from npdata.sources.sparse import CsrSource
+from npdata.sources.sparse import SparseSource
 
 Decode: TypeAlias = Literal["cf", "nwb", "matlab"]
 
@@ -142,7 +142,7 @@ def decoded(source: Source, asked: object, dtype: object = None) -> Source:
                 f"{source.where} is packed by the convention {others.pop()!r}, and {asked!r} was "
                 f"asked for; a mapping from field to convention decodes each by its own"
             )
-        if source.dtype.hasobject or isinstance(source, CsrSource):
+        if source.dtype.hasobject or isinstance(source, SparseSource):
             raise FieldError(
                 f"{source.where} is packed ({packings.kinds[0]}), and decode= is for rows of one "
                 f"shape; decode its batches in batch_transform="

@@ -1,0 +1,136 @@
+"""What numbers stand for is known of all that is made of them; no part speaks for the others."""
+
+import pickle
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import pytest
+import torch
+
+import npdata
+from npdata import NumpyDataset
+from npdata.errors import ConversionError, FieldError, LoaderError
+from npdata.sources.labels import LabelSource
+
+DAY = 86_400 * 10**9
+MISSING = np.iinfo(np.int64).min
+
+
+def write(name: str, data: Any, **attributes: Any) -> str:
+    with h5py.File(name, "w") as file:
+        file["x"] = data
+        for key, value in attributes.items():
+            file["x"].attrs[key] = value
+    return f"{name}::x"
+
+
+def times(name: str = "t.h5") -> NumpyDataset:
+    """Four days, the second of which is missing."""
+    stored = np.array([0, -1, 2, 4], np.int32)
+    units = "days since 1970-01-01"
+    return NumpyDataset(write(name, stored, units=units, _FillValue=np.int32(-1)), decode="cf")
+
+
+def plain() -> NumpyDataset:
+    return NumpyDataset(np.array([2 * DAY]))
+
+
+def spans(dataset: NumpyDataset) -> NumpyDataset:
+    return NumpyDataset(npdata.ragged(dataset, lengths=[1, len(dataset) - 1]))
+
+
+def anchors(dataset: NumpyDataset) -> NumpyDataset:
+    both = NumpyDataset(x=np.arange(len(dataset)), t=dataset.fields[0])
+    return NumpyDataset(both.windows({"x": 1}).fields["t"])
+
+
+OF_TIMES: dict[str, Callable[[], NumpyDataset]] = {
+    "themselves": times,
+    "behind numbers": lambda: plain() + times(),
+    "before numbers": lambda: times() + plain(),
+    "in a sum of sums": lambda: plain() + (plain() + times()),
+    "in spans": lambda: spans(times()),
+    "in spans of a sum": lambda: spans(plain() + times()),
+    "behind spans of numbers": lambda: (
+        NumpyDataset(npdata.ragged(plain(), lengths=[1])) + spans(times())
+    ),
+    "in anchors": lambda: anchors(times()),
+    "in spans that are anchors": lambda: anchors(spans(times())),
+    "in spans that vary": lambda: NumpyDataset(
+        npdata.ragged(times(), lengths=[1, 3]), ragged="stacked"
+    ),
+    "in windows of a sum": lambda: (plain() + times()).windows(1),
+    "in spans of datetime64": lambda: NumpyDataset(
+        npdata.ragged(times()[:].numpy().view("M8[ns]"), lengths=[1, 3]), dtype=torch.int64
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", OF_TIMES)
+def test_missing_times_stay_missing(kind: str, in_folder: Path) -> None:
+    ds = OF_TIMES[kind]()
+    for each in (ds, pickle.loads(pickle.dumps(ds)), NumpyDataset(*ds.fields.values())):
+        assert each.fields[0].missing == MISSING
+        found = each.statistics()[0]
+        assert (int(found.missing), float(found.mean)) == (1, 2 * DAY)
+        with pytest.raises(LoaderError, match="numbers of missing times in field 0"):
+            npdata.Loader(each, 2, dtype=torch.float64)
+
+
+@pytest.mark.parametrize("kind", OF_TIMES)
+def test_missing_times_become_no_floats_where_they_were_decoded_before(
+    kind: str, in_folder: Path
+) -> None:
+    ds = OF_TIMES[kind]()
+    with pytest.raises(ConversionError, match=r"missing times|torch has no datetime64"):
+        NumpyDataset(ds.fields[0], dtype=torch.float64)
+    assert NumpyDataset(ds.fields[0], dtype=torch.int64).fields[0].missing == MISSING
+
+
+def labels(*names: str) -> LabelSource:
+    known = sorted(set(names))
+    return LabelSource(np.array([known.index(name) for name in names]), known)
+
+
+def test_labels_in_samples_of_different_lengths_keep_their_names(in_folder: Path) -> None:
+    first = NumpyDataset(npdata.ragged(labels("cat", "ant", "cat"), lengths=[2, 1]))
+    same, other = (npdata.ragged(labels(*names), lengths=[2]) for names in ("ac", "ab"))
+    for ds in (first, first + first, anchors(first), pickle.loads(pickle.dumps(first + first))):
+        assert ds.fields[0].categories == ("ant", "cat")
+    assert npdata.concatenate([same, same]).fields[0].categories == ("a", "c")
+    for join in (lambda: npdata.concatenate([same, other]), lambda: first + NumpyDataset(other)):
+        with pytest.raises(FieldError, match=r"stand for different names; .*concatenate\(\[values"):
+            join()
+    joined = npdata.concatenate([labels("a", "c"), labels("a", "b")])
+    spans_of_all = NumpyDataset(npdata.ragged(joined, lengths=[2, 2])).fields[0]
+    assert [spans_of_all.categories[code] for code in spans_of_all[1]] == ["a", "b"]
+
+
+def test_packed_values_of_sparse_rows_are_not_mixed(in_folder: Path) -> None:
+    halves, quarters = (
+        write(f"{scale}.h5", np.arange(1, 5, dtype=np.int16), scale_factor=scale)
+        for scale in (0.5, 0.25)
+    )
+    rows = [npdata.csr(v, [0, 1, 0, 2], [0, 2, 4], (2, 3)) for v in (halves, quarters)]
+    with pytest.raises(FieldError, match=r"packed: scale_factor 0\.25, and .*packed: .* 0\.5"):
+        npdata.concatenate(rows)
+    with pytest.raises(FieldError, match=r"packed: scale_factor 0\.25, and .*packed: .* 0\.5"):
+        NumpyDataset(rows[0]) + NumpyDataset(rows[1])
+    twice = npdata.concatenate([rows[0], rows[0]])
+    assert twice[:].shape == (4, 3)
+    for ds in (twice, anchors(NumpyDataset(rows[0]))):
+        with pytest.raises(FieldError, match="decode its batches in batch_transform="):
+            NumpyDataset(ds.fields[0], decode="cf")
+
+
+def test_sparse_rows_of_two_layouts_have_that_which_is_asked_for() -> None:
+    of: Any = ([1.0, 2.0], [0, 1], [0, 1, 2], (2, 3))
+    parts = [npdata.csr(*of, layout=layout) for layout in ("csr", "dense")]
+    for mixed in (parts, parts[::-1]):
+        with pytest.raises(FieldError, match=r"some parts have layout='dense', some layout='csr'"):
+            npdata.concatenate(mixed)
+        assert npdata.concatenate(mixed, layout="csr")[:].layout == torch.sparse_csr
+        assert npdata.concatenate(mixed, layout="dense")[:].layout == torch.strided
