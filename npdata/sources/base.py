@@ -25,6 +25,8 @@ from npdata.runtime.lazy_torch import torch
 from npdata.sources.cache.cache import Keep
 from npdata.sources.packed.packing import NOT_PACKED, Packing, Packings
 
+MIXED = "mixed"
+"""The class of MATLAB of parts that have several, or of which some have none."""
 Category: TypeAlias = str | float
 """What the number of a label stands for: a name, or a number of its own."""
 Details: TypeAlias = tuple[tuple[str, str], ...]
@@ -90,7 +92,10 @@ class Source(ABC):
     """Opens the rows along another axis, where a dataset was opened that has them."""
 
     matlab: str | None = None
-    """What MATLAB means by the numbers of a dataset that was opened: "logical", "char", "empty"."""
+    """What MATLAB means by the numbers of a dataset that was opened: "logical", "char", "empty".
+
+    `MIXED` where it does not mean the same by those of all parts.
+    """
 
     genes: Any = None
     """Where the names of the columns of a matrix of AnnData lie (`Genes`), None for all else."""

@@ -72,7 +72,7 @@ class CsrSource(CompositeSource, SparseSource):
         self.where = f"sparse rows of {data.where}"
         self.access = data.access
         self.layout = layout
-        self.packing = data.packing
+        self.packing, self.matlab = data.packing, data.matlab
         filled = len(data) / max(1, shape[0])
         self.details = (
             *without(data.details, "row"),  # of one value

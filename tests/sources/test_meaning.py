@@ -134,3 +134,60 @@ def test_sparse_rows_of_two_layouts_have_that_which_is_asked_for() -> None:
             npdata.concatenate(mixed)
         assert npdata.concatenate(mixed, layout="csr")[:].layout == torch.sparse_csr
         assert npdata.concatenate(mixed, layout="dense")[:].layout == torch.strided
+
+
+def logical(name: str) -> str:
+    return write(name, np.array([[0, 1], [1, 1]], np.uint8), MATLAB_class=np.bytes_("logical"))
+
+
+OF_LOGICAL: dict[str, Callable[[], Any]] = {
+    "concatenate": lambda: npdata.concatenate(["a.h5::x", "b.h5::x"], decode="matlab"),
+    "from_hdf5": lambda: NumpyDataset.from_hdf5(["a.h5", "b.h5"], "x", decode="matlab"),
+    "stack": lambda: npdata.stack(["a.h5::x", "b.h5::x"], decode="matlab"),
+    "sum": lambda: NumpyDataset(
+        (NumpyDataset("a.h5::x") + NumpyDataset("b.h5::x")).fields[0], decode="matlab"
+    ),
+    "windows": lambda: NumpyDataset(
+        NumpyDataset("a.h5::x").windows(range(2), edge="zero").fields[0], decode="matlab"
+    ),
+    "anchors": lambda: NumpyDataset(anchors(NumpyDataset("a.h5::x")).fields[0], decode="matlab"),
+    "sum of windows": lambda: NumpyDataset(
+        (NumpyDataset("a.h5::x").windows(1) + NumpyDataset("b.h5::x").windows(1)).fields[0],
+        decode="matlab",
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", OF_LOGICAL)
+def test_logical_arrays_of_matlab_are_decoded_in_all_that_is_made_of_them(
+    kind: str, in_folder: Path
+) -> None:
+    logical("a.h5"), logical("b.h5")
+    ds = OF_LOGICAL[kind]()
+    for each in (ds, pickle.loads(pickle.dumps(ds))):
+        assert each.dtypes[0] == torch.bool
+        assert each[0].flatten()[:2].tolist() == [False, True]
+
+
+def test_arrays_of_matlab_that_cannot_be_decoded_are_refused(in_folder: Path) -> None:
+    name, number = logical("a.h5"), write("b.h5", np.ones((2, 2), np.uint8))
+    for files in ([name, number], [number, name]):
+        assert npdata.concatenate(files)[:].dtype == torch.uint8
+        for join in (npdata.concatenate, npdata.stack):
+            with pytest.raises(FieldError, match=r"some parts of .* are logical or char arrays"):
+                join(files, decode="matlab")
+    of_one = write("c.h5", np.ones(2, np.uint8), MATLAB_class=np.bytes_("logical"))
+    for source in (
+        npdata.ragged(name, lengths=[2]),
+        npdata.csr(of_one, [0, 1], [0, 1, 2], (2, 3)),
+    ):
+        with pytest.raises(FieldError, match=r"logical of MATLAB, .* in batch_transform="):
+            NumpyDataset(source, decode="matlab")
+
+
+def test_text_of_matlab_is_decoded_out_of_several_files(in_folder: Path) -> None:
+    for k, texts in enumerate((["ab", "cd"], ["ef"])):
+        codes = np.array([[ord(char) for char in text] for text in texts], np.uint16)
+        write(f"{k}.h5", codes, MATLAB_class=np.bytes_("char"))
+    ds = npdata.concatenate(["0.h5::x", "1.h5::x"], decode="matlab", dtype=str)
+    assert ds[:] == ["ab", "cd", "ef"]

@@ -39,7 +39,7 @@ class PlannedSource(RegroupedSource):
         self.dtype = rows.dtype
         self.where = rows.where
         self.details = rows.details
-        self.categories, self.missing = rows.categories, rows.missing
+        self.categories, self.missing, self.matlab = rows.categories, rows.missing, rows.matlab
         kinds = rows.packings.kinds
         self.packing = kinds[0] if len(kinds) == 1 else None
 

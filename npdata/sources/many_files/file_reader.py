@@ -143,12 +143,14 @@ class FileReader:
                 f"{table.files[number]} holds {shape} of {kind.dtype}, and {table.files[0]} "
                 f"{self._first[1]} of {self._first[0]}; {rule}"
             )
-        if kind.packing != table.kinds[0].packing:
+        first = table.kinds[0]
+        if (kind.packing, kind.matlab) != (first.packing, first.matlab):
             raise FormatError(
                 f"{table.files[number]} is packed in another way than {table.files[0]} (scale, "
-                f"missing values or times); files of both are read with check='open'"
+                f"missing values, times, or a class of MATLAB); files of both are read with "
+                f"check='open'"
             )
-        if kind != table.kinds[0]:
+        if kind != first:
             raise FormatError(
                 f"{table.files[number]} is in Fortran order and {table.files[0]} is not, or the "
                 f"other way round; files of both are read with check='open'"

@@ -52,13 +52,15 @@ _HEADER = 128
 class Kind(NamedTuple):
     """What an array is like but for the length of axis 0; `rest` is None where it has no axis.
 
-    `packing` is what its numbers stand for by the attributes of a dataset.
+    `packing` is what its numbers stand for by the attributes of a dataset, `matlab` what MATLAB
+    means by them.
     """
 
     dtype: DType
     rest: tuple[int, ...] | None
     fortran: bool
     packing: Packing | None = None
+    matlab: str | None = None
 
     def shape(self, length: int) -> tuple[int, ...]:
         """Give the shape of an array of this kind with `length` rows."""
@@ -163,7 +165,7 @@ def _understood(start: bytes, where: str) -> tuple[Kind, int, int, int]:
 def known_of(source: Source, path: str) -> KnownFile:
     """Give what a source that was opened for the file at `path` shows of it."""
     rest = None if isinstance(source, OneValue) else source.shape[1:]
-    kind, offset = Kind(source.dtype, rest, False, source.packing), NOWHERE
+    kind, offset = Kind(source.dtype, rest, False, source.packing, source.matlab), NOWHERE
     if isinstance(source, OneValue) and source.identity is not None:
         identity, offset = source.identity, source.offset
     elif isinstance(source, MappedSource):

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from npdata.arrays.dtypes import Ints, torch_dtype
 from npdata.errors import FieldError, FormatError
-from npdata.sources.base import Source, with_detail, without
+from npdata.sources.base import MIXED, Source, with_detail, without
 from npdata.sources.derived.base import ConvertedSource
 from npdata.sources.packed.packing import Packing, Packings
 from npdata.sources.packed.times import MISSING_TIME, clock
@@ -132,6 +132,16 @@ def decoded(source: Source, asked: object, dtype: object = None) -> Source:
             f"{source.where} is an empty array of MATLAB: what is stored is its size, and it "
             f"has no rows; leave it out"
         )
+    if asked == "matlab" and source.matlab == MIXED:
+        raise FieldError(
+            f"some parts of {source.where} are logical or char arrays of MATLAB, and not all are "
+            "the same; leave this field out of decode=, or read the files as fields of two datasets"
+        )
+    if asked == "matlab" and source.matlab is not None and _by_samples(source):
+        raise FieldError(
+            f"{source.where} is {source.matlab} of MATLAB, and decode= is for rows of one shape; "
+            "decode its batches in batch_transform="
+        )
     if asked == "matlab" and source.matlab is not None:
         return MatlabSource(source, source.matlab)
     packings = source.packings
@@ -142,7 +152,7 @@ def decoded(source: Source, asked: object, dtype: object = None) -> Source:
                 f"{source.where} is packed by the convention {others.pop()!r}, and {asked!r} was "
                 f"asked for; a mapping from field to convention decodes each by its own"
             )
-        if source.dtype.hasobject or isinstance(source, SparseSource):
+        if _by_samples(source):
             raise FieldError(
                 f"{source.where} is packed ({packings.kinds[0]}), and decode= is for rows of one "
                 f"shape; decode its batches in batch_transform="
@@ -151,6 +161,11 @@ def decoded(source: Source, asked: object, dtype: object = None) -> Source:
         return UnpackedSource(source, packings, floats=floats)
     require_one_packing(source)
     return source
+
+
+def _by_samples(source: Source) -> bool:
+    """Whether its rows are of different lengths or sparse, and so are decoded by whoever reads."""
+    return source.dtype.hasobject or isinstance(source, SparseSource)
 
 
 def require_one_packing(source: Source) -> None:
