@@ -358,13 +358,12 @@ class NumpyDataset(FromFiles, Splits, WithStatistics, Dataset[Any]):
             (tensor([0, 0]), tensor([ True, False]))
         """
         self._require_open()
-        for name in ("__getitem__", "__getitems__"):
-            if getattr(type(self), name) is not getattr(NumpyDataset, name):
-                raise FieldError(
-                    f"{type(self).__name__} changes {name}, which its windows would not go "
-                    "through; make windows of a plain NumpyDataset, and change their samples in "
-                    "transform="
-                )
+        changed = _changed_by(type(self))
+        if changed is not None:
+            raise FieldError(
+                f"{type(self).__name__} changes {changed}, which its windows would not go through; "
+                "make windows of a plain NumpyDataset, and change their samples in transform="
+            )
         named = self._form.names is not None
         fields, plan = windowed(
             self._fields, length, stride=stride, borders=borders, edge=edge, mask=mask, named=named
@@ -485,4 +484,17 @@ def _only_field(dataset: NumpyDataset) -> Field:
             "give its fields, and functions to the whole: NumpyDataset(**ds.fields, transform=f), "
             "or NumpyDataset(*ds.fields.values(), transform=f) without names"
         )
+    changed = _changed_by(type(dataset))
+    if changed is not None:
+        raise FieldError(
+            f"{type(dataset).__name__} changes {changed}, which a field of its rows would not go "
+            "through; give its field, NumpyDataset(ds.fields[0], transform=f), and change samples "
+            "in transform="
+        )
     return dataset._fields[0]
+
+
+def _changed_by(kind: type[NumpyDataset]) -> str | None:
+    """Give the name of a way to samples that a subclass changed, None where it changed none."""
+    ways = ("__getitem__", "__getitems__")
+    return next((n for n in ways if getattr(kind, n) is not getattr(NumpyDataset, n)), None)

@@ -4,6 +4,7 @@ import functools
 import operator
 import pickle
 from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
@@ -259,6 +260,25 @@ class TestSubclasses:
         (batch,) = DataLoader(ds, batch_size=10, collate_fn=collate)
         assert torch.equal(batch, torch.from_numpy(x) * 100)
         assert torch.equal((ds + ds)[12], torch.from_numpy(x[2]) * 100)
+
+    def test_changed_samples_are_no_field_of_another_dataset(self, x: np.ndarray) -> None:
+        class Scaled(NumpyDataset):
+            def __getitem__(self, index: object) -> torch.Tensor:
+                return super().__getitem__(index) * 100
+
+        class Sorted(NumpyDataset):
+            def __getitems__(self, indices: Any) -> Any:
+                return super().__getitems__(sorted(indices))
+
+        for given, way in ((Scaled(x), "__getitem__"), (Sorted(x), "__getitems__")):
+            for use in (
+                lambda ds: NumpyDataset(x=ds),
+                npdata.open_source,
+                lambda ds: npdata.ragged(ds, lengths=[len(ds)]),
+            ):
+                with pytest.raises(errors.FieldError, match=rf"changes {way}, which a field"):
+                    use(given)
+            assert torch.equal(NumpyDataset(x=given.fields[0])[2]["x"], torch.from_numpy(x[2]))
 
 
 class TestSharing:
