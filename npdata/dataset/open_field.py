@@ -186,7 +186,10 @@ def _open_field(
 def _asked_of(field: Field, asked: Mapping[str, Any]) -> dict[str, Any]:
     """Give what is asked of a field of another dataset, which keeps its options where none are."""
     own = {"dtype": field.asked, "layout": "csr" if isinstance(field, SparseField) else "dense"}
-    if asked["ragged"] is asked["padding"] is None:
+    form = asked["ragged"]
+    if isinstance(form, str) and form == "padded" and isinstance(field, RaggedField):
+        own["padding"] = field.form.padding
+    if form is asked["padding"] is None:
         if isinstance(field, VariedField):
             own["ragged"] = "stacked"
         elif isinstance(field, RaggedField):

@@ -53,6 +53,8 @@ def test_a_field_takes_other_options() -> None:
     jagged = NumpyDataset({"x": ragged()}, ragged="jagged").fields["x"]
     assert isinstance(NumpyDataset(x=jagged, padding=-1)[:]["x"], npdata.Padded)
     assert isinstance(NumpyDataset(x=jagged, ragged="list")[:]["x"], list)
+    padded = NumpyDataset({"x": ragged()}, padding=-1).fields["x"]
+    assert (NumpyDataset(x=padded, ragged="padded")[:]["x"].values == -1).any()
     csr = NumpyDataset({"x": sparse()}, layout="csr").fields["x"]
     assert NumpyDataset(x=csr, layout="dense")[:]["x"].layout == torch.strided
 
