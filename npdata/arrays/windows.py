@@ -157,6 +157,11 @@ class Windows:
         same = (self.offsets, self.stride, self.edge, self.footprint)
         return same == (other.offsets, other.stride, other.edge, other.footprint)
 
+    def numbers_as(self, other: "Windows") -> bool:
+        """Whether both number the same windows, as those of the fields of one dataset."""
+        same = (self.offsets, self.stride, self.edge) == (other.offsets, other.stride, other.edge)
+        return same and np.array_equal(self.starts, other.starts)
+
     def then(self, other: "Windows") -> "Windows":
         """Give these windows and, behind the rows of all of them, those of a plan that is alike."""
         mine, rows = self.recordings, self.recordings.edges[-1]

@@ -86,14 +86,26 @@ class Description:
         return "\n".join(lines)
 
 
-def describe(
-    fields: Sequence[Field], *, independent: bool, windows: Windows | None = None
-) -> Description:
+def describe(fields: Sequence[Field], *, independent: bool) -> Description:
     """Describe fields; `independent` is True where every sample is copied for a transform."""
     return Description(
         rows=len(fields[0]),
         fields=tuple(_field(field, independent) for field in fields),
-        notes=() if windows is None else _plan(fields, windows),
+        notes=_plans(fields),
+    )
+
+
+def _plans(fields: Sequence[Field]) -> Details:
+    """Tell of the plan of windows, or of each, where fields of several datasets have their own."""
+    told: dict[Details, list[str]] = {}
+    planned = [(field, field.windows) for field in fields if field.windows is not None]
+    for field, plan in planned:
+        some = [other for other, its in planned if plan.numbers_as(its)]
+        told.setdefault(_plan(some, plan), []).append(str(field.label))
+    if len(told) == 1:
+        return next(iter(told))
+    return tuple(
+        line for lines, labels in told.items() for line in (("fields", ", ".join(labels)), *lines)
     )
 
 

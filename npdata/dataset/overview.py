@@ -214,7 +214,7 @@ class Overview:
               sample  view: the memory is shared: writable, aligned, and float64 is native to torch
         """
         independent = self._transforms.sample is not None and self._transforms.copies
-        return describe(self._fields, independent=independent, windows=self._windows)
+        return describe(self._fields, independent=independent)
 
     if not TYPE_CHECKING:
 

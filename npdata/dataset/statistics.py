@@ -22,7 +22,7 @@ from npdata.dataset.moments import Moments
 from npdata.dataset.overview import Overview
 from npdata.dataset.ragged_field import RaggedField
 from npdata.errors import FieldError
-from npdata.sources.derived.windows import WindowSource
+from npdata.sources.derived.windows import padded_by_zeros
 from npdata.suggestions import explained, no_attribute
 
 MOST_LINES = 24
@@ -244,7 +244,7 @@ class WithStatistics(Overview):
 def _note(field: Field, keep_axes: KeepAxes) -> Iterator[str]:
     """Say where one figure stands for a few columns, as of a table, and where padding counts."""
     shape = field.source.shape
-    if isinstance(field.source, WindowSource) and field.source.zeros:
+    if padded_by_zeros(field.source):
         yield (
             f"zeros around the recordings count in {field.label!r}: take statistics() of the "
             "dataset before windows() for those without"

@@ -551,6 +551,32 @@ def test_describe_says_whether_a_mask_marks_what_stands_in(data: Data) -> None:
     assert "nothing marks them (mask=True)" in str(unmarked.describe())
 
 
+def test_describe_tells_of_the_windows_of_each_field_that_has_its_own() -> None:
+    ds = NumpyDataset(x=np.arange(12))
+    whole = ds.windows(3, stride=3, borders=[6])
+    padded = ds.windows(3, stride=3, edge="zero", mask=True)
+    plain = ds.windows(3, stride=3, edge="zero")
+    both = NumpyDataset(a=whole.fields["x"], b=padded.fields["x"], c=plain.fields["x"])
+    for each in (both, both + both, pickle.loads(pickle.dumps(both))):
+        told = [text for name, text in each.describe().notes if name in ("fields", "windows")]
+        first, second = told[1::2]
+        assert told[::2] == ["a", "b, c"]
+        assert "whole windows only" in first
+        assert "nothing marks them" in second
+    marked = NumpyDataset(a=whole.fields["x"], **padded.fields).describe().notes
+    assert [text for name, text in marked if name == "fields"] == ["a", "x, x_is_pad"]
+    assert "marked by fields _is_pad" in str(marked)
+    assert "fields" not in dict(padded.describe().notes)
+
+
+def test_statistics_say_where_zeros_around_recordings_count() -> None:
+    ds = NumpyDataset(x=np.arange(12.0))
+    zeros = ds.windows(3, edge="zero")
+    for each in (zeros, zeros + zeros, zeros.windows(1), NumpyDataset(zeros.fields["x"])):
+        assert "zeros around the recordings count" in str(each.statistics())
+    assert "zeros around" not in str(ds.windows(3, edge="repeat").statistics())
+
+
 def test_closing_the_windows_closes_the_files(data: Data) -> None:
     with NumpyDataset(data.folder / "x.npy").windows(3) as windows:
         kept = windows[0]

@@ -237,6 +237,13 @@ class PaddingSource(Source):
         return type(self), (self._plan, self._offsets)
 
 
+def padded_by_zeros(source: Source) -> bool:
+    """Tell whether zeros stand in for rows outside, in any of the windows it is made of."""
+    if isinstance(source, WindowSource) and source.zeros:
+        return True
+    return isinstance(source, CompositeSource) and any(map(padded_by_zeros, source.made_of))
+
+
 def marks_padding(source: Source) -> bool:
     """Tell whether rows mark what stands in for rows outside, in the last windows made of them."""
     if isinstance(source, WindowSource):
