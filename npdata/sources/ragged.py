@@ -93,6 +93,23 @@ class SpansSource(RegroupedSource, RaggedSource):
         return Blocks(rows=sizes, block_rows=sizes)
 
     @property
+    def borders(self) -> Ints | None:
+        """The first sample of each part of the values; parts that share a sample are one."""
+        return self._first_of(self.rows.borders)
+
+    @property
+    def file_borders(self) -> Ints | None:
+        """The first sample of each file of the values; files that share a sample are one."""
+        return self._first_of(self.rows.file_borders)
+
+    def _first_of(self, edges: Ints | None) -> Ints | None:
+        if edges is None:
+            return None
+        inner, offsets = edges[1:-1], self._offsets
+        places = np.searchsorted(offsets, inner)
+        return np.concatenate([[0], places[offsets[places] == inner], [len(self)]])
+
+    @property
     def pieces_layout(self) -> ArrayLayout | None:
         """The layout of the values where they lie in place."""
         table = self.rows.table

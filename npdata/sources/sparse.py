@@ -97,6 +97,16 @@ class CsrSource(CompositeSource, SparseSource):
         return made
 
     @property
+    def borders(self) -> Ints | None:
+        """The first row of each part of the values; parts that share a row are one."""
+        return self._data.borders
+
+    @property
+    def file_borders(self) -> Ints | None:
+        """The first row of each file of the values; files that share a row are one."""
+        return self._data.file_borders
+
+    @property
     def blocks(self) -> Blocks:
         """The blocks of the values, as the rows that begin in them."""
         return self._data.blocks

@@ -1,5 +1,7 @@
 """Parts and folds of row numbers: disjoint, whole, together by group, in proportion by class."""
 
+import contextlib
+import itertools
 import pickle
 from pathlib import Path
 from typing import Any
@@ -293,6 +295,43 @@ class TestFiles:
         split = ds.split(share, by="file")
         assert np.array_equal(np.sort(np.concatenate(split)), np.arange(len(owner)))
         assert sum(len(set(owner[part])) for part in split) == 3
+
+    @pytest.mark.parametrize("sparse", [False, True])
+    def test_files_of_the_values_of_samples_of_different_lengths_stay_whole(
+        self, tmp_path: Path, sparse: bool
+    ) -> None:
+        apart = 0
+        for seed in range(40):
+            rng = np.random.default_rng(seed)
+            cuts = np.sort(rng.integers(0, 31, 3))
+            files = np.repeat(np.arange(4), np.diff([0, *cuts, 30]))
+            names = [f"{tmp_path}/{seed}-{k}.npy" for k in range(4)]
+            for k, name in enumerate(names):
+                np.save(name, files[files == k])
+            ends = np.unique([*cuts[: rng.integers(1, 4)], *rng.integers(0, 30, 4), 30])
+            offsets = np.append(0, ends[ends > 0])
+            count, values = len(offsets) - 1, npdata.concatenate(names)
+            field: Any = npdata.ragged(values, offsets=offsets)
+            if sparse:
+                field = npdata.csr(values, np.arange(30), offsets, (count, 30))
+            ds = NumpyDataset(x=field, label=np.arange(count))
+            read = [set(files[first:stop]) for first, stop in itertools.pairwise(offsets)]
+            for each in (ds, pickle.loads(pickle.dumps(ds))):
+                for by in ("file", "recording"):
+                    with contextlib.suppress(FieldError):  # of one file
+                        parts = each.split(0.5, seed=seed, by=by)
+                        one, other = (set().union(*(read[k] for k in part)) for part in parts)
+                        assert not one & other
+                        apart += 1
+        assert apart > 80
+
+    def test_samples_that_have_rows_of_all_files_are_one_file(self, tmp_path: Path) -> None:
+        for name, rows in {"a": 4, "b": 4}.items():
+            np.save(tmp_path / f"{name}.npy", np.arange(rows))
+        values = npdata.concatenate(tmp_path)
+        crossing = npdata.ragged(values, lengths=[3, 2, 3])
+        with pytest.raises(FieldError, match="there is one file"):
+            NumpyDataset(crossing).split(0.5, by="file")
 
     def test_a_field_in_one_file_counts_for_nothing_and_coarser_files_count(
         self, tmp_path: Path
