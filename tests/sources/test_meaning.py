@@ -191,3 +191,16 @@ def test_text_of_matlab_is_decoded_out_of_several_files(in_folder: Path) -> None
         write(f"{k}.h5", codes, MATLAB_class=np.bytes_("char"))
     ds = npdata.concatenate(["0.h5::x", "1.h5::x"], decode="matlab", dtype=str)
     assert ds[:] == ["ab", "cd", "ef"]
+
+
+def test_zeros_around_windows_are_not_decoded_as_stored_numbers(in_folder: Path) -> None:
+    name = write("x.h5", np.arange(4, dtype=np.int16), scale_factor=0.5, add_offset=100.0)
+    stored, asked = NumpyDataset(name), {"length": (-1, 0), "edge": "zero"}
+    zeros: Any = stored.windows(**asked)
+    for windows in (zeros, zeros + zeros, zeros.windows(1)):
+        with pytest.raises(FieldError, match=r"decode before, .*decode='cf'\)\.windows"):
+            NumpyDataset(windows.fields[0], decode="cf")
+    decoded: Any = NumpyDataset(name, decode="cf").windows(**asked)
+    assert decoded[0].tolist() == [0, 100]
+    whole = NumpyDataset(stored.windows((-1, 0)).fields[0], decode="cf")
+    assert whole[0].tolist() == [100, 100.5]

@@ -13,6 +13,7 @@ from npdata.arrays.dtypes import Ints, torch_dtype
 from npdata.errors import FieldError, FormatError
 from npdata.sources.base import MIXED, Source, with_detail, without
 from npdata.sources.derived.base import ConvertedSource
+from npdata.sources.derived.windows import padded_by_zeros
 from npdata.sources.packed.packing import Packing, Packings
 from npdata.sources.packed.times import MISSING_TIME, clock
 from npdata.sources.packed.unpack import unpack
@@ -156,6 +157,12 @@ def decoded(source: Source, asked: object, dtype: object = None) -> Source:
             raise FieldError(
                 f"{source.where} is packed ({packings.kinds[0]}), and decode= is for rows of one "
                 f"shape; decode its batches in batch_transform="
+            )
+        if padded_by_zeros(source):
+            raise FieldError(
+                f"windows of {source.where} have zeros around their recordings, which decode= "
+                f"would take for stored numbers: decode before, NumpyDataset(..., decode={asked!r})"
+                ".windows(...)"
             )
         floats = dtype not in (None, str, bytes) and torch_dtype(dtype).is_floating_point
         return UnpackedSource(source, packings, floats=floats)
