@@ -551,7 +551,7 @@ def test_describe_says_whether_a_mask_marks_what_stands_in(data: Data) -> None:
     assert "nothing marks them (mask=True)" in str(unmarked.describe())
 
 
-def test_describe_tells_of_the_windows_of_each_field_that_has_its_own() -> None:
+def test_describe_shows_the_windows_of_each_field_that_has_its_own() -> None:
     ds = NumpyDataset(x=np.arange(12))
     whole = ds.windows(3, stride=3, borders=[6])
     padded = ds.windows(3, stride=3, edge="zero", mask=True)
