@@ -133,6 +133,12 @@ class Field(ABC):
         """What a field has in common with this one that its samples can follow; None: with none."""
         return None
 
+    def goes_on_with(self, other: "Field") -> bool:
+        """Whether the samples of another field, behind those of this one, are of the same kind."""
+        mine, others = self.windows, other.windows
+        alike = mine is others if mine is None or others is None else mine.alike(others)
+        return alike and self.joins is not None and self.joins == other.joins
+
     def over(self, source: Source) -> "Field":
         """Give a field of the same kind and dtype over another source."""
         return type(self)(self.label, source, self.asked)

@@ -399,16 +399,10 @@ class NumpyDataset(FromFiles, Splits, WithStatistics, Dataset[Any]):
         return self if isinstance(other, int) and other == 0 else NotImplemented
 
     def _joins(self, other: "NumpyDataset") -> bool:
-        if not type(self) is type(other) is NumpyDataset:
+        if not type(self) is type(other) is NumpyDataset or len(self._fields) != len(other._fields):
             return False
-        joins = [field.joins for field in self._fields]
-        fit = None not in joins and joins == [field.joins for field in other._fields]
-        pairs = zip(self._fields, other._fields, strict=False)
-        alike = all(
-            a is b if a is None or b is None else a.alike(b)
-            for a, b in ((mine.windows, theirs.windows) for mine, theirs in pairs)
-        )
-        return alike and fit and (self._form, self._transforms) == (other._form, other._transforms)
+        fit = all(map(Field.goes_on_with, self._fields, other._fields))
+        return fit and (self._form, self._transforms) == (other._form, other._transforms)
 
     @explained(usage="NumpyDataset(y=ds.fields['y']), a dataset of that field")
     def with_fields(
