@@ -168,15 +168,15 @@ def require_equal_groups(sources: Iterable[Source]) -> None:
     """Raise `FieldError` where the groups of two sources are others, or have other rows.
 
     Groups of which none has the name of one of the other source are taken in their order. Spans of
-    rows may be any number, and have no borders to compare.
+    rows are compared behind rows, by how many begin in each group; not where one lies in several.
     """
     known = [
-        (made._groups, source.borders)
+        (made._groups, source.borders, len(source) != len(made))
         for source in sources
         if isinstance(made := origin(source), GroupsSource)
     ]
-    known.sort(key=lambda each: each[1] is None)
-    for (first, edges), (other, ends) in itertools.pairwise(known):
+    known.sort(key=lambda each: (each[1] is None, each[2]))
+    for (first, edges, _), (other, ends, _) in itertools.pairwise(known):
         _require_equal_names(first, other)
         if edges is not None and ends is not None and len(edges) == len(ends):
             _require_equal_lengths(first, np.diff(edges), other, np.diff(ends))

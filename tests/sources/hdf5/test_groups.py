@@ -424,6 +424,10 @@ def test_spans_of_rows_of_a_group_are_as_many_as_they_are(tmp_path: Path) -> Non
             file[f"data/demo_{k}/x"] = np.zeros(rows)
     with pytest.raises(FieldError, match=r"demo_0/x has 3 rows, and .*/data/demo_0/x has 4"):
         NumpyDataset(x, npdata.ragged(words, lengths=lengths), f"{tmp_path}/other.h5::data/*/x")
+    with pytest.raises(FieldError, match=r"other.h5::/data/demo_0/x has 4 rows, and .*words has 3"):
+        NumpyDataset(npdata.ragged(words, lengths=lengths), f"{tmp_path}/other.h5::data/*/x")
+    one = npdata.ragged(words, offsets=[0, *range(2, 24, 2), 33])  # two lie in two groups
+    assert len(NumpyDataset(x, one)) == 12
 
 
 def test_decoded_rows_of_one_group_belong_together(tmp_path: Path) -> None:
