@@ -8,7 +8,7 @@ nothing of samples or order.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, SupportsIndex, TypeAlias, TypedDict, Unpack
 
@@ -123,8 +123,9 @@ class Source(ABC):
 
     def tell_of(self, source: "Source") -> None:
         """Set what another source of the same rows was told of what they stand for."""
-        self.tell(packing=source.packing, matlab=source.matlab)
-        self.tell(genes=source.genes, coded=source.coded)
+        self.tell(
+            packing=source.packing, matlab=source.matlab, genes=source.genes, coded=source.coded
+        )
 
     def __reduce_ex__(self, protocol: SupportsIndex) -> Any:
         """Pickle what the class says, and beside it what the source was told."""
@@ -305,6 +306,17 @@ class InPlaceSource(Source):
         self.check_size()
         self.table.gather(indices, out)
         self.check()
+
+
+def matlab_of(classes: Iterable[str | None]) -> str | None:
+    """Give the class of MATLAB that parts of these have together.
+
+    Examples:
+        >>> matlab_of(["char", "char"]), matlab_of(["char", None])
+        ('char', 'mixed')
+    """
+    different = set(classes)
+    return different.pop() if len(different) == 1 else MIXED
 
 
 def without(details: Details, *names: str) -> Details:

@@ -17,7 +17,7 @@ from npdata.arrays.dtypes import Ints
 from npdata.arrays.runs import rows_of_runs
 from npdata.errors import FieldError
 from npdata.runtime.made_once import made_once
-from npdata.sources.base import MIXED, Source
+from npdata.sources.base import Source, matlab_of
 from npdata.sources.concatenated.base import EndToEnd
 from npdata.sources.concatenated.concat import ConcatSource
 from npdata.sources.concatenated.edges import Edges
@@ -196,6 +196,5 @@ def end_to_end(parts: Sequence[Any], paths: Sequence[str] = ()) -> EndToEnd:
     if made is None:
         made = ConcatSource(parts, paths)
     coded = tuple(dict.fromkeys(each for part in parts for each in origin(part).coded))
-    classes = {part.matlab for part in parts}
-    made.tell(genes=genes, coded=coded, matlab=classes.pop() if len(classes) == 1 else MIXED)
+    made.tell(genes=genes, coded=coded, matlab=matlab_of(part.matlab for part in parts))
     return made

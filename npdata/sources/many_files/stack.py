@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from npdata.arrays.dtypes import Ints
 from npdata.errors import FieldError
-from npdata.sources.base import MIXED, Access, Source
+from npdata.sources.base import Access, Source, matlab_of
 from npdata.sources.concatenated.parts import and_more
 from npdata.sources.many_files.file_list import FileList, runs_of_files
 from npdata.sources.many_files.file_reader import MOST_KEPT, FileReader
@@ -46,8 +46,7 @@ class _FilesSource(Source):
         self._reader = reader
         self.paths: FileList = table.files
         self.where = and_more(table.files[0], len(table))
-        classes = {kind.matlab for kind in table.kinds}
-        self.matlab = classes.pop() if len(classes) == 1 else MIXED
+        self.matlab = matlab_of(kind.matlab for kind in table.kinds)
         offsets = table.facts["offset"]
         zipped, own = (int((offsets == place).sum()) for place in (ZIPPED, NOWHERE))
         how = "each sample is an array of its own, read straight into its batch"
