@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from npdata.arrays.dtypes import Ints
 from npdata.arrays.indexing import array_of
 from npdata.arrays.recordings import Recordings
+from npdata.runtime.made_once import made_once
 
 Edge = Literal["drop", "repeat", "zero"]
 EDGES: tuple[Edge, ...] = ("drop", "repeat", "zero")
@@ -90,7 +91,7 @@ class Windows:
         inner_span, inner_step = self.inner.footprint
         return (span - 1) * inner_step + inner_span, step * inner_step
 
-    @property
+    @made_once
     def apart(self) -> Ints:
         """The `starts` of recordings that share no row of the data with those before them.
 
@@ -119,7 +120,7 @@ class Windows:
         """
         return self.sharing > 0
 
-    @property
+    @made_once
     def sharing(self) -> int:
         """With how many windows behind it a window shares rows of the data, at most.
 
@@ -131,7 +132,7 @@ class Windows:
             return 0
         return -(-self.footprint[0] // self.least_step) - 1
 
-    @property
+    @made_once
     def least_step(self) -> int:
         """The rows of the data from one window to the next, of those that may share some, at least.
 
@@ -151,6 +152,10 @@ class Windows:
         steps = self.firsts[some[1:]] - last[:-1]
         inside = steps[~np.isin(begin, self.apart)]
         return int(np.append(inside, self.stride).min()) * self.inner.least_step
+
+    def over(self, inner: "Windows | None") -> "Windows":
+        """Give these windows, of samples that are windows themselves; None: of rows."""
+        return self if inner is None else replace(self, inner=inner)
 
     def alike(self, other: "Windows") -> bool:
         """Whether windows of both name the same rows around their anchors."""

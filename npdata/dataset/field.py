@@ -26,6 +26,7 @@ from npdata.dataset.sparse_tensors import dense_row
 from npdata.errors import ConversionError
 from npdata.runtime.made_once import made_once
 from npdata.sources.base import Category, Details, Source
+from npdata.sources.concatenated.end_to_end import end_to_end
 from npdata.sources.conversion import conversion_of
 from npdata.sources.packed.times import MISSING_TIME
 from npdata.sources.ragged import PiecesSource
@@ -138,6 +139,13 @@ class Field(ABC):
         mine, others = self.windows, other.windows
         alike = mine is others if mine is None or others is None else mine.alike(others)
         return alike and self.joins is not None and self.joins == other.joins
+
+    def then(self, other: "Field") -> "Field":
+        """Give these samples and, behind them, those of a field that they go on with."""
+        made = self.over(end_to_end([self.source, other.source]))
+        if self.windows is not None and other.windows is not None:
+            made.windows = self.windows.then(other.windows)
+        return made
 
     def over(self, source: Source) -> "Field":
         """Give a field of the same kind and dtype over another source."""

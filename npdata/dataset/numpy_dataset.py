@@ -7,7 +7,6 @@ converts nothing itself (`field`), and knows no order (samplers).
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
@@ -19,7 +18,7 @@ from torch.utils.data import ConcatDataset, Dataset
 from npdata.arrays.dtypes import Ints
 from npdata.arrays.flag import flag
 from npdata.arrays.indexing import row_number, row_numbers, selects_many
-from npdata.arrays.windows import Edge, Windows
+from npdata.arrays.windows import Edge
 from npdata.dataset.arguments import OPTIONS, SETTINGS, as_field, fields_of
 from npdata.dataset.batch import Batch, SampleForm
 from npdata.dataset.batch_memory import Allocate, batch_memory, plain_memory, staging_memory
@@ -37,7 +36,6 @@ from npdata.errors import FieldError
 from npdata.sampling.row_numbers import MaskedRows, RowNumbers, SeededRows
 from npdata.sources.base import Source
 from npdata.sources.cache.cache import CachePlace
-from npdata.sources.concatenated.end_to_end import end_to_end
 from npdata.sources.derived.base import origin
 from npdata.sources.derived.columns import Columns
 from npdata.sources.open import SourceLike
@@ -149,7 +147,6 @@ class NumpyDataset(FromFiles, Splits, WithStatistics, Dataset[Any]):
                 for field, given in zip(opened, sources, strict=True)
                 if origin(field.source) is not origin(given) and not isinstance(given, Field)
             ),
-            windows=[given.windows if isinstance(given, Field) else None for given in sources],
         )
 
     def _hold(
@@ -158,7 +155,6 @@ class NumpyDataset(FromFiles, Splits, WithStatistics, Dataset[Any]):
         form: SampleForm,
         transforms: Transforms,
         owned: tuple[Source, ...],
-        windows: Sequence[Windows | None],
     ) -> Self:
         self._fields = fields
         self._length = len(fields[0])
@@ -167,10 +163,6 @@ class NumpyDataset(FromFiles, Splits, WithStatistics, Dataset[Any]):
         self._form = form
         self._transforms = transforms
         self._owned = owned
-        for field, plan in zip(fields, windows, strict=True):
-            field.windows = plan
-        plans = [plan for plan in windows if plan is not None]
-        self._windows = max(plans, key=lambda plan: plan.sharing, default=None)
         self._closed = False
         return self
 
@@ -365,14 +357,11 @@ class NumpyDataset(FromFiles, Splits, WithStatistics, Dataset[Any]):
                 "make windows of a plain NumpyDataset, and change their samples in transform="
             )
         named = self._form.names is not None
-        fields, plan = windowed(
+        fields = windowed(
             self._fields, length, stride=stride, borders=borders, edge=edge, mask=mask, named=named
         )
-        inner = [field.windows for field in self._fields]
-        inner += [self._windows] * (len(fields) - len(inner))  # of masks
-        plans = [plan if each is None else replace(plan, inner=each) for each in inner]
         form = SampleForm.of(fields, named=named)
-        return _holding(tuple(fields), form, self._transforms, self._owned, plans)
+        return _holding(tuple(fields), form, self._transforms, self._owned)
 
     def __add__(self, other: Dataset[Any]) -> Any:
         """Lay two datasets end to end; batches stay one gather where both are of the same form.
@@ -384,15 +373,8 @@ class NumpyDataset(FromFiles, Splits, WithStatistics, Dataset[Any]):
         self._require_open()
         if not isinstance(other, NumpyDataset) or not self._joins(other):
             return ConcatDataset([self, other])
-        joined = tuple(
-            a.over(end_to_end([a.source, b.source]))
-            for a, b in zip(self._fields, other._fields, strict=True)
-        )
-        plans = [
-            None if a.windows is None or b.windows is None else a.windows.then(b.windows)
-            for a, b in zip(self._fields, other._fields, strict=True)
-        ]
-        return _holding(joined, self._form, self._transforms, owned=(), windows=plans)
+        joined = tuple(map(Field.then, self._fields, other._fields))
+        return _holding(joined, self._form, self._transforms, owned=())
 
     def __radd__(self, other: object) -> Any:
         """Give the dataset itself for 0, with which `sum(parts)` begins."""
@@ -426,8 +408,7 @@ class NumpyDataset(FromFiles, Splits, WithStatistics, Dataset[Any]):
                 "NumpyDataset(y=ds.fields['y']), or NumpyDataset(ds.fields[0]) without names"
             )
         functions = transforms or self._transforms
-        plans = [field.windows for field in self._fields]
-        return _holding(tuple(fields), self._form, functions, (), plans)
+        return _holding(tuple(fields), self._form, functions, ())
 
     @explained()
     def close(self) -> None:
@@ -472,7 +453,8 @@ def _holding(*parts: Any, **others: Any) -> NumpyDataset:
 
 def _only_field(dataset: NumpyDataset) -> Field:
     """Give the field of a dataset that stands for one field of another."""
-    if len(dataset._fields) > 1 or dataset._transforms.any or dataset._windows is not None:
+    first, *others = dataset._fields
+    if others or dataset._transforms.any or first.windows is not None:
         raise FieldError(
             "a dataset stands for a field only if it has one field, no functions and no windows; "
             "give its fields, and functions to the whole: NumpyDataset(**ds.fields, transform=f), "
@@ -485,7 +467,7 @@ def _only_field(dataset: NumpyDataset) -> Field:
             "through; give its field, NumpyDataset(ds.fields[0], transform=f), and change samples "
             "in transform="
         )
-    return dataset._fields[0]
+    return first
 
 
 def _changed_by(kind: type[NumpyDataset]) -> str | None:

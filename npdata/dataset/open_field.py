@@ -162,8 +162,9 @@ _Known: TypeAlias = dict[tuple[Any, ...], tuple[Source, Source]]
 def _open_field(
     label: str | int, source: SourceLike, asked: Mapping[str, Any], known: _Known
 ) -> Field:
+    windows = None
     if isinstance(source, Field):
-        asked = _asked_of(source, asked)
+        asked, windows = _asked_of(source, asked), source.windows
         source = source.source
     try:
         cache = Cache.of(asked["cache"], asked["cache_bytes"])
@@ -174,6 +175,7 @@ def _open_field(
         opened, kept = known[key]
         rows = columns_of(decoded(kept, asked["decode"], asked["dtype"]), asked["columns"])
         field = _field_over(label, rows, asked)
+        field.windows = windows
         if cache is not None and kept is opened:
             field.notes = (("cache", why_not_cached(opened)),)
         return field

@@ -13,7 +13,6 @@ import torch
 from numpy.typing import NDArray
 
 from npdata.arrays.blocks import Blocks
-from npdata.arrays.windows import Windows
 from npdata.dataset.describe import Description, describe
 from npdata.dataset.field import Field
 from npdata.dataset.html_table import table
@@ -114,7 +113,6 @@ class Overview:
 
     _fields: tuple[Field, ...]
     _transforms: Transforms
-    _windows: Windows | None
     _closed: bool
 
     def _require_open(self) -> None:

@@ -5,7 +5,7 @@ made of. Invariant: nothing is read but a field that gives the borders, once, in
 """
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -83,11 +83,7 @@ def _are_flags(source: Source, edges: Ints) -> bool:
 
 def _parts(fields: Sequence[Field], told: Recordings) -> Recordings | None:
     """Give the recordings `told`, cut where a field has parts; None where none has any."""
-    known: list[Ints] = []
-    for field in fields:
-        edges = field.source.borders
-        if edges is not None and not any(np.array_equal(edges, each) for each in known):
-            known.append(edges)
+    known = _different(field.source.borders for field in fields)
     if not known:
         return None
     if len(known) == 1 and len(told) == 1:
@@ -95,6 +91,15 @@ def _parts(fields: Sequence[Field], told: Recordings) -> Recordings | None:
     for edges in known:
         told = told.joined(edges, f"the {len(edges) - 1} parts of a field")
     return told
+
+
+def _different(edges: Iterable[Ints | None]) -> list[Ints]:
+    """Give the edges that are known, those of several fields once."""
+    known: list[Ints] = []
+    for each in edges:
+        if each is not None and not any(np.array_equal(each, before) for before in known):
+            known.append(each)
+    return known
 
 
 def changes_of(source: Source) -> Ints:
@@ -125,13 +130,9 @@ def first_of_whole(fields: Sequence[Field]) -> Ints | None:
 
     Beside windows, fields of rows have none. None where no field has any.
     """
-    edges = [field.windows.apart for field in fields if field.windows is not None]
-    if not edges:
-        edges = [each for field in fields if (each := field.source.borders) is not None]
-    known: list[Ints] = []
-    for each in edges:
-        if not any(np.array_equal(each, before) for before in known):
-            known.append(each)
+    plans = [field.windows for field in fields if field.windows is not None]
+    borders = (field.source.borders for field in fields)
+    known = _different((plan.apart for plan in plans) if plans else borders)
     return functools.reduce(np.intersect1d, known) if known else None
 
 

@@ -122,7 +122,7 @@ class Splits(Overview):
             lengths = lengths[lengths > 0]
             together = np.repeat(np.arange(len(lengths)), lengths)
         elif groups is None:
-            require_apart(self._windows)
+            require_apart(self._fields)
         if folds is not None:
             return folds_of(count, folds, seed, together, labels)
         if isinstance(fraction, Sequence | np.ndarray):
@@ -162,7 +162,7 @@ class Splits(Overview):
                 raise FieldError(f"{option}={given!r} names no field; fields are {known}")
             if not _has_values(field):
                 cure = ""
-                if self._windows is not None:
+                if any(each.windows is not None for each in self._fields):
                     cure = (
                         "; a field that windows() does not name keeps the row of offset 0: "
                         "windows({'x': range(16)})"

@@ -76,8 +76,8 @@ def windowed(
     edge: Edge,
     mask: bool,
     named: bool,
-) -> tuple[list[Field], Windows]:
-    """Make fields of windows, and the plan that they share; see `NumpyDataset.windows`.
+) -> list[Field]:
+    """Make fields of windows, which share a plan; see `NumpyDataset.windows`.
 
     `named` fields get masks with a name.
     """
@@ -100,17 +100,14 @@ def windowed(
     plan = Windows.of(recordings, *different, stride=step, edge=edge)
     if not len(plan) and edge == "drop":
         raise FieldError(_no_window_fits(plan, offsets, recordings))
-    made = [
-        f.over(
-            WindowSource(f.source, plan, offsets[f.label])
-            if f.label in offsets
-            else anchor_rows(f.source, plan)
-        )
-        for f in fields
-    ]
-    if mask:
-        made += _masks(fields, offsets, plan, named)
-    return made, plan
+    made, masks = [], _masks(fields, offsets, plan, named) if mask else []
+    for field in fields:
+        if field.label in offsets:
+            made.append(field.over(WindowSource(field.source, plan, offsets[field.label])))
+        else:
+            made.append(field.over(anchor_rows(field.source, plan)))
+        made[-1].windows = plan.over(field.windows)
+    return [*made, *masks]
 
 
 def _no_window_fits(
@@ -129,8 +126,10 @@ def _no_window_fits(
     )
 
 
-def require_apart(windows: Windows | None) -> None:
+def require_apart(fields: Sequence[Field]) -> None:
     """Raise `FieldError` where windows share rows, which a split at random would leak."""
+    plans = [field.windows for field in fields if field.windows is not None]
+    windows = max(plans, key=lambda plan: plan.sharing, default=None)
     if windows is None or not windows.overlap:
         return
     span, step = windows.footprint
@@ -233,7 +232,8 @@ def _masks(
 ) -> list[Field]:
     labels = [field.label for field in fields]
     masks: list[Field] = []
-    for label in (label for label in labels if label in offsets):
+    for field in (field for field in fields if field.label in offsets):
+        label = field.label
         name = f"{label}_is_pad" if named else len(fields) + len(masks)
         if name in labels:
             raise FieldError(
@@ -241,4 +241,5 @@ def _masks(
                 "name, or of windows of windows mark the padding of one call alone"
             )
         masks.append(RowsField(name, PaddingSource(plan, offsets[label])))
+        masks[-1].windows = plan.over(field.windows)
     return masks

@@ -197,6 +197,15 @@ class TestShares:
             ):
                 NumpyDataset(**fields).split(0.5)
 
+    def test_windows_of_thirty_levels_are_looked_at_once_for_each(self) -> None:
+        ds = NumpyDataset(np.arange(100))
+        for _ in range(30):
+            ds = ds.windows(1, borders=[40])
+        assert ds.borders.tolist() == [0, 40, 100]
+        parts = ds.split(0.6, by="recording", seed=1)
+        assert sorted(map(len, parts)) == [40, 60]
+        assert sorted(map(len, ds.split(0.5))) == [50, 50]
+
     def test_fields_of_other_parts_are_split_where_parts_of_all_begin(self) -> None:
         def in_parts(*rows: int) -> NumpyDataset:
             return npdata.concatenate([np.arange(count) for count in rows])
