@@ -98,6 +98,16 @@ def changes(values: NDArray[Any]) -> Ints:
     return np.flatnonzero(other.any(axis=tuple(range(1, values.ndim)))) + 1
 
 
+def even_borders(rows: int, each: int) -> Ints | None:
+    """Give the first row of each recording of `each` rows, then the end; None for one, or 0 rows.
+
+    Examples:
+        >>> even_borders(6, 2).tolist(), even_borders(6, 6)
+        ([0, 2, 4, 6], None)
+    """
+    return np.arange(0, rows + 1, each) if 0 < each < rows else None
+
+
 def shown_lengths(lengths: Ints) -> str:
     """Write how long recordings or samples are: one number, or the least and the largest.
 

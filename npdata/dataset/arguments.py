@@ -190,8 +190,11 @@ def per_field(option: str, asked: Any, names: tuple[str, ...] | None, count: int
         require_fields(option, asked, labels)
         return [asked.get(label) for label in labels]
     if isinstance(asked, list | tuple) and option != "columns":
+        if option == "axis" and isinstance(asked, tuple):
+            return [asked] * count
         if len(asked) != count:
-            raise FieldError(f"{option}= has {len(asked)} entries for {count} fields")
+            several = f"; axes of one field are a tuple: {tuple(asked)}" * (option == "axis")
+            raise FieldError(f"{option}= has {len(asked)} entries for {count} fields{several}")
         return list(asked)
     return [asked] * count
 

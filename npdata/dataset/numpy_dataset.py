@@ -82,7 +82,10 @@ class NumpyDataset(FromFiles, Splits, WithStatistics, Dataset[Any]):
             "pos.x" gives that column alone, several names a dict of them, with text as str.
             `"t.h5::table.age"` names one column as well. None: all.
         axis: the axis that the rows lie along, as in `np.moveaxis(array, axis, 0)`. Default: 0; -1
-            is for files of MATLAB, whose first axis is the last here.
+            is for files of MATLAB, whose first axis is the last here. With a tuple, rows lie along
+            several axes: `(0, 1)` makes each step of (trajectories, steps, ...) a row and each
+            trajectory a recording, which no window leaves. Row i is that of
+            `array.reshape(-1, *array.shape[2:])`, of other axes with these moved to the front.
         cache: keeps compressed HDF5 decoded, so that each chunk is decoded once: in a folder, which
             ranks, workers and later runs share, or with "ram" in memory, for as long as the dataset
             lives. None: only the chunk cache of the process.
@@ -121,7 +124,7 @@ class NumpyDataset(FromFiles, Splits, WithStatistics, Dataset[Any]):
         layout: Layout | Mapping[Any, Layout] | None = None,
         decode: Decode | Mapping[Any, Decode] | None = None,
         columns: Columns | Mapping[Any, Columns] | None = None,
-        axis: int | Mapping[Any, int] = 0,
+        axis: int | tuple[int, ...] | Mapping[Any, int | tuple[int, ...]] = 0,
         cache: CachePlace | Mapping[Any, CachePlace] | None = None,
         cache_bytes: int | None = None,
         copy: bool = True,

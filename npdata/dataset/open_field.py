@@ -4,6 +4,7 @@ Idea: what a source holds decides the kind of its field; the options of that kin
 what the user asked for. Invariant: an option that no field would heed is refused.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeAlias, TypeGuard
 
@@ -27,7 +28,7 @@ from npdata.sources.hdf5.open import is_open_dataset
 from npdata.sources.many_files.file_list import SEPARATOR
 from npdata.sources.many_files.pair_files import require_paired
 from npdata.sources.many_files.stack import StackSource
-from npdata.sources.open import SourceLike, open_source
+from npdata.sources.open import SourceLike, open_source, value_for_each_recording
 from npdata.sources.packed.decode import decoded
 from npdata.sources.ragged import PiecesSource, RaggedSource
 from npdata.sources.sparse import LAYOUTS, SparseSource
@@ -103,26 +104,27 @@ def _made_by(source: Source) -> str:
 
 
 def _rows_elsewhere(field: Field, other: Field) -> str:
-    """Say what to write where another axis of `field` is as long as the rows of `other`.
+    """Say what to write where other axes of `field` are as long as the rows of `other`.
 
     Or where `other` has a row for each of its recordings.
     """
-    edges = field.source.borders
-    if edges is not None and len(edges) == len(other) + 1 > 2:
-        return (
-            f"; field {field.label!r} has {len(other)} recordings: a value for each is repeated "
-            "for its rows by np.repeat(values, np.diff(dataset.borders)), of a dataset without "
-            f"field {other.label!r}"
-        )
+    each = value_for_each_recording(field.source, field.label, len(other), other.label)
+    if each is not None:
+        return f"; {each}"
     source = field.source
     given = "axis" in dict(source.details)
     turns = not given and (source.table is not None or source.across is not None)
-    axes = [k for k, n in enumerate(source.shape) if turns and k and n == len(other) > 1]
+    axes: list[object] = [
+        k for k, n in enumerate(source.shape) if turns and k and n == len(other) > 1
+    ]
+    if turns and math.prod(source.shape[:2]) == len(other):
+        axes.append((0, 1))
     if not axes:
         alike = field.joins == other.joins is not None and _are_members(field, other)
         return f"; if each is a sample, and no field: {AS_SAMPLES}" if alike else ""
     return (
-        f"; field {field.label!r} has as many along its axis {axes[0]}: give "
+        f"; field {field.label!r} has as many along its ax{'es' if axes[0] == (0, 1) else 'is'} "
+        f"{axes[0]}: give "
         f"axis={{{field.label!r}: {axes[0]}}}"
     )
 

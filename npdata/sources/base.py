@@ -20,6 +20,7 @@ from npdata.arrays.blocks import Blocks
 from npdata.arrays.convert import ArrayLayout
 from npdata.arrays.dtypes import DType, Ints
 from npdata.arrays.gather import RowTable
+from npdata.arrays.recordings import even_borders
 from npdata.arrays.runs import cut, rows_of_runs
 from npdata.runtime.lazy_torch import torch
 from npdata.sources.cache.cache import Keep
@@ -65,6 +66,7 @@ class Known(TypedDict, total=False):
     matlab: str | None
     genes: Any
     coded: tuple[str, ...]
+    recording_rows: int
 
 
 class Source(ABC):
@@ -88,8 +90,8 @@ class Source(ABC):
     categories: tuple[Category, ...] = ()
     """What the numbers 0, 1, ... in the rows stand for, where they stand for names."""
 
-    across: "Callable[[int], Source] | None" = None
-    """Opens the rows along another axis, where a dataset was opened that has them."""
+    across: "Callable[[tuple[int, ...]], Source] | None" = None
+    """Opens the rows along other axes, where a dataset was opened that has them."""
 
     matlab: str | None = None
     """What MATLAB means by the numbers of a dataset that was opened: "logical", "char", "empty".
@@ -109,6 +111,9 @@ class Source(ABC):
     missing: int | None = None
     """The number that stands for no value: of times that were decoded to int64."""
 
+    recording_rows: int = 0
+    """The rows of each recording, where all have as many; 0 where rows are of no recordings."""
+
     packing: Packing | None = None
     """What the numbers stand for by the attributes of a dataset, known where it was opened."""
 
@@ -124,7 +129,11 @@ class Source(ABC):
     def tell_of(self, source: "Source") -> None:
         """Set what another source of the same rows was told of what they stand for."""
         self.tell(
-            packing=source.packing, matlab=source.matlab, genes=source.genes, coded=source.coded
+            packing=source.packing,
+            matlab=source.matlab,
+            genes=source.genes,
+            coded=source.coded,
+            recording_rows=source.recording_rows,
         )
 
     def __reduce_ex__(self, protocol: SupportsIndex) -> Any:
@@ -180,8 +189,8 @@ class Source(ABC):
 
     @property
     def borders(self) -> Ints | None:
-        """The first row of each part and the number of rows, int64; None for one part."""
-        return None
+        """The first row of each recording or part and the number of rows, int64; None for one."""
+        return even_borders(len(self), self.recording_rows)
 
     @property
     def file_borders(self) -> Ints | None:

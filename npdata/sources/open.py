@@ -219,17 +219,35 @@ def open_hdf5_files(
     if len(paths) == 1:
         return files[0]
     for path, parts in zip(paths, files, strict=True):
+        first = parts[0]
         for name, part in zip(names, parts, strict=True):
-            if len(part) != len(parts[0]):
+            if len(part) != len(first):
+                cure = (
+                    value_for_each_recording(first, names[0], len(part), name)
+                    or value_for_each_recording(part, name, len(first), names[0])
+                    or f"axis= says which axis of a field has its rows, as axis={{{name!r}: 1}}"
+                )
                 raise FieldError(
-                    f"{path} has {len(parts[0])} rows of {names[0]!r} and {len(part)} of {name!r}: "
-                    "the rows of one file belong together; axis= says which axis of a field has "
-                    f"its rows, as axis={{{name!r}: 1}}"
+                    f"{path} has {len(first)} rows of {names[0]!r} and {len(part)} of {name!r}: "
+                    f"the rows of one file belong together; {cure}"
                 )
     return [
         end_to_end(parts, FileList.of(paths, [name] * len(paths)))
         for parts, name in zip(zip(*files, strict=True), names, strict=True)
     ]
+
+
+def value_for_each_recording(
+    source: Source, field: str | int, rows: int, other: str | int
+) -> str | None:
+    """Say what to do with a field of so many rows where `field` has so many recordings, or None."""
+    edges = source.borders
+    if edges is None or not len(edges) == rows + 1 > 2:
+        return None
+    return (
+        f"field {field!r} has {rows} recordings: a value for each is repeated for its rows by "
+        f"np.repeat(values, np.diff(dataset.borders)), of a dataset without field {other!r}"
+    )
 
 
 Format = Literal["npy", "npz", "hdf5", "raw"]

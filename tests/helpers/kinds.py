@@ -45,6 +45,7 @@ def write(folder: Path) -> Data:
         file.create_dataset("tiles", data=x, chunks=(10, 2, 2))
         file.create_dataset("packed", data=x, chunks=(10, 3, 5), compression=4, shuffle=True)
         file.create_dataset("packed tiles", data=x, chunks=(10, 2, 2), compression=1)
+        file.create_dataset("two axes", data=x[None], chunks=(1, 10, 2, 5), compression=1)
         last = np.moveaxis(x, 0, -1)
         file.create_dataset("rows last", data=last, chunks=(3, 2, 10), compression=1)
     for part, rows in enumerate((slice(0, 40), slice(40, 41), slice(41, None))):
@@ -80,6 +81,7 @@ FILE_KINDS: dict[str, Callable[[Data], Any]] = {
     "hdf5, tiles kept in a folder": lambda d: kept(d, "packed tiles", cache=f"{d.folder}-cache"),
     "hdf5, kept in memory": lambda d: kept(d, "packed", cache="ram"),
     "hdf5, rows last, kept": lambda d: kept(d, "rows last", cache=f"{d.folder}-cache", axis=-1),
+    "hdf5, rows of two axes": lambda d: kept(d, "two axes", axis=(0, 1)),
     "hdf5, several files": lambda d: ConcatSource(
         [open_source(f"{d.folder}/part-{k}.h5::x") for k in range(3)]
     ),
@@ -98,6 +100,9 @@ MEMORY_KINDS: dict[str, Callable[[Data], Any]] = {
     "reversed array": lambda d: d.x[::-1].copy()[::-1],
     "every second row": lambda d: np.repeat(d.x, 2, axis=0)[::2],
     "misaligned array": lambda d: misaligned(d.x),
+    "array, rows of two axes": lambda d: NumpyDataset(
+        np.ascontiguousarray(np.moveaxis(d.x[None], 1, -1)), axis=(0, -1)
+    ).sources[0],
     "columns of an array": lambda d: np.pad(d.x, ((0, 0), (0, 0), (1, 2)))[:, :, 1:-2],
 }
 

@@ -59,12 +59,15 @@ class EndToEnd(CompositeSource):
     @property
     def borders(self) -> Ints:
         """The first row of each part, and of the parts that it has itself, and the end."""
-        starts = self.edges.starts
-        inner = {k: b for k, part in self.own.items() if (b := part.borders) is not None}
+        starts, inner = self.edges.starts, self._inner_borders()
         if not inner:
             return starts
         whole = np.delete(starts, list(inner))
         return np.sort(np.concatenate([whole, *(starts[k] + b[:-1] for k, b in inner.items())]))
+
+    def _inner_borders(self) -> dict[int, Ints]:
+        """Give the borders of each part that has some itself."""
+        return {k: b for k, part in self.own.items() if (b := part.borders) is not None}
 
     @property
     def file_borders(self) -> Ints | None:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from npdata.arrays.dtypes import Ints
 from npdata.arrays.gather import address_of
+from npdata.arrays.recordings import even_borders
 from npdata.runtime.lazy_torch import torch
 from npdata.runtime.made_once import made_once
 from npdata.sources.base import Access, Source, with_detail
@@ -167,6 +168,15 @@ class ConcatSource(PartlyInPlace, EndToEnd):
         if owner in self.own:
             return self.own[owner]
         return Shard(self._shards, int(self.parts.file[owner]))
+
+    def _inner_borders(self) -> dict[int, Ints]:
+        """Give the borders of each part that has some itself; the table does not know of them."""
+        inner, lengths = super()._inner_borders(), self.edges.lengths
+        for part, each in self.parts.recordings.items():
+            even = even_borders(int(lengths[part]), each)
+            if even is not None:
+                inner[part] = even
+        return inner
 
     def _file_of(self, owner: int) -> str | int:
         """Give the file of a part, of which the table knows those that lie in files."""

@@ -7,7 +7,7 @@ dtype. It reads no row.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -33,27 +33,33 @@ NO_ONE_FIELD = (
 class Parts:
     """What is laid end to end: `own[k]` is part k, the other parts the arrays of `table`, in order.
 
-    There are `count` parts, at least one.
+    There are `count` parts, at least one. Part k of `table` has recordings of `recordings[k]` rows,
+    where that is known.
     """
 
     count: int
     table: FileTable
     own: Mapping[int, Source]
+    recordings: Mapping[int, int] = field(default_factory=dict)
 
     @classmethod
     def of_one(cls, source: Source) -> "Parts":
         """Take a source that is one part."""
         table = FileTable.of_mapped(source)
-        return cls(1, FileTable.joined([]), {0: source}) if table is None else cls(1, table, {})
+        if table is None:
+            return cls(1, FileTable.joined([]), {0: source})
+        return cls(1, table, {}, {0: source.recording_rows} if source.recording_rows else {})
 
     @classmethod
     def joined(cls, groups: "Sequence[Parts]") -> "Parts":
         """Lay parts of the same rows end to end."""
         *before, count = np.cumsum([0, *(group.count for group in groups)]).tolist()
         own: dict[int, Source] = {}
+        recordings: dict[int, int] = {}
         for first, group in zip(before, groups, strict=True):
             own |= {first + k: source for k, source in group.own.items()}
-        return cls(count, FileTable.joined([group.table for group in groups]), own)
+            recordings |= {first + k: rows for k, rows in group.recordings.items()}
+        return cls(count, FileTable.joined([group.table for group in groups]), own, recordings)
 
     @classmethod
     def of_files(cls, table: FileTable) -> "Parts":
@@ -97,7 +103,7 @@ class Parts:
         return [self.own[k].packings if k in self.own else next(files) for k in range(self.count)]
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return type(self), (self.count, self.table, dict(self.own))
+        return type(self), (self.count, self.table, dict(self.own), dict(self.recordings))
 
 
 def _held(table: FileTable, number: int) -> str:

@@ -1,19 +1,27 @@
-"""Rows along another axis than the first: those of MATLAB, whose first axis is the last here.
+"""Rows along other axes than the first: one, as in files of MATLAB, or several as one.
 
-Idea: an array in place is seen with its axes moved; of an HDF5 dataset in chunks, h5py reads the
-boxes that the rows lie in. Invariant: row i is that of `np.moveaxis(array, axis, 0)`. The cost is
-stated, since such a row is scattered through the file.
+Idea: an array in place is seen with its axes moved, and several as one where rows lie evenly; of
+an HDF5 dataset in chunks, h5py reads the boxes that the rows lie in. Invariant: row i is that of
+`np.moveaxis(array, axes, range(k))` with its first k axes as one. The cost is stated, since such a
+row may be scattered through the file.
 """
 
 import math
 import operator
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
+from npdata.arrays.axes import as_one, shown_axes
+from npdata.arrays.dtypes import Ints
 from npdata.arrays.gather import RowTable
 from npdata.errors import FieldError
 from npdata.sources.base import InPlaceSource, Source
 from npdata.sources.derived.base import CompositeSource
+from npdata.sources.mapped import MappedSource
+from npdata.sources.memory import MemorySource, array_source
 
 ONE_FILE_EACH = (
     "of several files give from_hdf5(names, 'x', axis=...), or "
@@ -38,10 +46,7 @@ class MovedAxisSource(CompositeSource, InPlaceSource):
         shape = list(rows.shape)
         self.shape = (shape.pop(axis), *shape)
         self.dtype, self.where, self.access = rows.dtype, rows.where, rows.access
-        pieces = math.prod(rows.shape[:axis])
-        found = "1 piece" if pieces == 1 else f"{pieces} pieces"
-        about = f"{axis} of {rows.shape}; a row lies in {found} of {rows.access.kind} data"
-        self.details = (*rows.details, ("axis", about))
+        self.details = (*rows.details, ("axis", _about(rows, (axis,))))
 
     @property
     def table(self) -> RowTable:
@@ -51,22 +56,42 @@ class MovedAxisSource(CompositeSource, InPlaceSource):
         return table
 
 
+class PickedRowsSource(CompositeSource):
+    """The rows along several `axes` of an array in place that do not lie evenly.
+
+    Examples:
+        >>> source = PickedRowsSource(npdata.open_source(np.arange(12).reshape(2, 3, 2)), (0, 2))
+        >>> source.shape, source.lengths
+        ((4, 3), (2, 2))
+    """
+
+    def __init__(self, rows: Source, axes: tuple[int, ...]) -> None:
+        self.made_of = (rows,)
+        self._axes = axes
+        self.lengths = tuple(rows.shape[axis] for axis in axes)
+        rest = (n for axis, n in enumerate(rows.shape) if axis not in axes)
+        self.shape = (math.prod(self.lengths), *rest)
+        self.dtype, self.where, self.access = rows.dtype, rows.where, rows.access
+        self.details = (*rows.details, ("axis", _about(rows, axes)))
+
+    def read(self, indices: Ints, out: NDArray[Any]) -> None:
+        """Pick the rows from where they lie, by NumPy."""
+        (rows,) = self.made_of
+        table = rows.table
+        assert table is not None
+        rows.check_size()
+        moved = np.moveaxis(table.array, self._axes, range(len(self._axes)))
+        out[...] = moved[np.unravel_index(indices, self.lengths)]
+        rows.check()
+
+
 def along_axis(source: Source, axis: object) -> Source:
-    """Give the rows along an axis, counted from the end where it is negative; None: the first.
+    """Give the rows along an axis, or several as one; from the end where negative; None: the first.
 
     Raises `FieldError` for what is no axis, and for data that cannot be read so.
     """
-    if axis is None or axis == 0:
-        return source
-    rank = len(source.shape)
-    try:
-        number = operator.index(axis)  # type: ignore[arg-type]
-    except TypeError:
-        number = rank
-    if isinstance(axis, bool) or not -rank <= number < rank:
-        raise FieldError(f"axis={axis!r}: {source.where} has {rank} axes, 0 to {rank - 1}")
-    number %= rank
-    if number == 0:
+    axes = _axes(source, axis)
+    if axes == (0,):
         return source
     if len(source.packings.kinds) > 1:
         raise FieldError(
@@ -74,13 +99,68 @@ def along_axis(source: Source, axis: object) -> Source:
             f"and rows of another axis would mix them; convert it to one packing first"
         )
     if source.table is not None:
-        moved: Source = MovedAxisSource(source, number)
+        moved = _in_place(source, axes)
     elif source.across is not None:
-        moved = source.across(number)
+        moved = source.across(axes)
     else:
         raise FieldError(
             f"axis={axis!r} is for arrays in memory, .npy files and datasets of one HDF5 file, and "
             f"{source.where} is none; {ONE_FILE_EACH}"
         )
-    moved.tell(packing=source.packing, matlab=source.matlab)
+    recordings = source.shape[axes[-1]] if len(axes) > 1 else 0
+    moved.tell(packing=source.packing, matlab=source.matlab, recording_rows=recordings)
     return moved
+
+
+def _axes(source: Source, axis: object) -> tuple[int, ...]:
+    """Give the numbers of axes from 0 on; raises `FieldError` for what names none."""
+    if axis is None:
+        return (0,)
+    rank = len(source.shape)
+    numbers = []
+    for each in axis if isinstance(axis, tuple) else (axis,):
+        try:
+            number = operator.index(each)
+        except TypeError:
+            number = rank
+        if isinstance(each, bool) or not -rank <= number < rank:
+            raise FieldError(f"axis={axis!r}: {source.where} has {rank} axes, 0 to {rank - 1}")
+        numbers.append(number % rank)
+    if not numbers or len(set(numbers)) < len(numbers):
+        raise FieldError(
+            f"axis={axis!r}: expected one axis, or several that differ, as (0, 1) for rows along "
+            "both of these"
+        )
+    return tuple(numbers)
+
+
+def _in_place(source: Source, axes: tuple[int, ...]) -> Source:
+    """Give the rows along axes of an array in place."""
+    if len(axes) == 1:
+        return MovedAxisSource(source, axes[0])
+    assert source.table is not None
+    moved = np.moveaxis(source.table.array, axes, range(len(axes)))
+    merged = as_one(moved, len(axes))
+    if merged is None:
+        return PickedRowsSource(source, axes)
+    if isinstance(source, MappedSource):
+        place = replace(source.place, shape=merged.shape, strides=merged.strides)
+        reason = source.access.reason
+        made: Source = MappedSource(
+            source.file.again(), place, reason, source.where, source.details
+        )
+    elif isinstance(source, MemorySource):
+        made = array_source(merged)
+    else:
+        return PickedRowsSource(source, axes)
+    made.tell(access=source.access, details=(*made.details, ("axis", _about(source, axes))))
+    return made
+
+
+def _about(rows: Source, axes: tuple[int, ...]) -> str:
+    """Say along which axes rows lie, and in how many pieces each."""
+    before = (n for axis, n in enumerate(rows.shape[: max(axes)]) if axis not in axes)
+    pieces = math.prod(before)
+    found = "1 piece" if pieces == 1 else f"{pieces} pieces"
+    named = shown_axes(axes, rows.shape)
+    return f"{named}; a row lies in {found} of {rows.access.kind} data"

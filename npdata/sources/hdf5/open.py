@@ -7,6 +7,7 @@ for reading, or closed. Reading is left to the sources.
 """
 
 import functools
+import math
 import os
 from collections.abc import Sequence
 from dataclasses import replace
@@ -19,11 +20,12 @@ from numpy.typing import NDArray
 from npdata.errors import DirectAccessError, FieldError, FormatError, UnsupportedSourceError
 from npdata.sources.base import Details, Source
 from npdata.sources.hdf5.anndata.encoding import text_of
-from npdata.sources.hdf5.examine.details import details_across, details_of
+from npdata.sources.hdf5.examine.details import details_across, details_as_one, details_of
 from npdata.sources.hdf5.examine.examine import Examined, OpenedFile, examine
-from npdata.sources.hdf5.examine.layout import TableKeeper
+from npdata.sources.hdf5.examine.layout import Layout, TableKeeper
 from npdata.sources.hdf5.examine.links import require_inside
 from npdata.sources.hdf5.file import AUTO, Hdf5Options, Locking, absolute_path, holders, opened_anew
+from npdata.sources.hdf5.rows.chunk_order import ChunkOrder, ChunkOrderSource
 from npdata.sources.hdf5.rows.chunked import ChunkSpec
 from npdata.sources.hdf5.rows.decoded import DecodedSource, FileChunks
 from npdata.sources.hdf5.rows.h5py_rows import H5pySource
@@ -183,34 +185,61 @@ def _whole(source: Source) -> NDArray[Any]:
     return read
 
 
-def _across(examined: Examined, details: Details, options: Hdf5Options, axis: int) -> H5pySource:
-    """Give the rows along another axis, which h5py reads."""
+def _across(
+    examined: Examined, details: Details, options: Hdf5Options, axes: tuple[int, ...]
+) -> Source:
+    """Give the rows along other axes: the first ones of a dataset as one, or h5py reads them."""
     layout = examined.layout
-    if axis >= layout.rank:
+    if max(axes) >= layout.rank:
         raise FieldError(
-            f"axis={axis}: {examined.where} has {layout.rank} axes, and further ones inside its "
-            f"type; give 0 to {layout.rank - 1}"
+            f"axis={axes[0] if len(axes) == 1 else axes}: {examined.where} has {layout.rank} axes, "
+            f"and further ones inside its type; give 0 to {layout.rank - 1}"
         )
-    return _library(examined, details_across(layout, details, axis), options, axis=axis)
+    if examined.access.kind == "library" or axes != tuple(range(len(axes))):
+        return _library(examined, details_across(layout, details, axes), options, axes)
+    return _as_one(examined, options.locking, len(axes))
+
+
+def _as_one(examined: Examined, locking: Locking, axes: int) -> Source:
+    """Give the rows along the first axes of a dataset in chunks."""
+    layout = examined.layout
+    chunk = layout.chunk_shape or layout.shape
+    order = ChunkOrder(lengths=layout.shape[:axes], chunk=chunk[:axes])
+    count = order.count if order.straight else math.prod(order.grid) * order.chunk_rows
+    merged = replace(
+        layout,
+        shape=(count, *layout.shape[axes:]),
+        chunk_shape=(order.chunk_rows, *chunk[axes:]),
+    )
+    details = details_as_one(examined, merged, tuple(range(axes)))
+    rows = _in_chunks(examined, merged, details, locking)
+    return rows if order.straight else ChunkOrderSource(rows, order)
 
 
 def _library(
-    examined: Examined, details: Details, options: Hdf5Options, *, axis: int = 0
+    examined: Examined, details: Details, options: Hdf5Options, axes: tuple[int, ...] = (0,)
 ) -> H5pySource:
-    why = f"its rows lie along axis {axis}" if axis else examined.access.reason
+    why = examined.access.reason
+    if axes != (0,):
+        why = f"its rows lie along ax{'is' if len(axes) == 1 else 'es'} {', '.join(map(str, axes))}"
     reason = f"h5py reads it, in sorted runs of rows: {why}"
     layout = replace(examined.layout, chunks=None)
-    return H5pySource(layout, options, reason, details, examined.external, axis)
+    return H5pySource(layout, options, reason, details, examined.external, axes)
 
 
 def _direct(examined: Examined, details: Details, locking: Locking) -> Source:
     layout, access, where = examined.layout, examined.access, examined.where
-    file = examined.file.again()
     if layout.storage == "contiguous":
         place = Place.contiguous(offset=layout.offset or 0, dtype=layout.dtype, shape=layout.shape)
-        return MappedSource(file, place, access.reason, where, details)
-    keeper = TableKeeper(layout, locking)
-    spec = ChunkSpec.of(layout, where=where, access=access, details=details)
+        return MappedSource(examined.file.again(), place, access.reason, where, details)
+    return _in_chunks(examined, layout, details, locking)
+
+
+def _in_chunks(examined: Examined, layout: Layout, details: Details, locking: Locking) -> Source:
+    """Read the chunks of a dataset, of which `layout` says what rows they have."""
+    access, file = examined.access, examined.file.again()
+    keeper = TableKeeper(examined.layout, locking)
+    spec = ChunkSpec.of(layout, where=examined.where, access=access, details=details)
     if access.kind == "mapped":
         return ChunkMappedSource(file, keeper, spec)
     return DecodedSource(FileChunks(opened=file, keeper=keeper, spec=spec), spec)

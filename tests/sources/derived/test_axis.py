@@ -69,6 +69,135 @@ def test_an_axis_that_is_not_there_is_refused() -> None:
     assert ds[6]["x"].tolist() == array()[:, :, 6].tolist()
 
 
+TRAJECTORIES: dict[str, Any] = {
+    **STORAGE,
+    "whole trajectories": {"chunks": (2, 12, 7), "compression": 4},
+    "even pieces": {"chunks": (1, 4, 7), "compression": 4},
+    "uneven pieces": {"chunks": (2, 5, 3), "compression": 4},
+    "longer chunks": {"chunks": (3, 16, 7), "maxshape": (None, None, 7), "compression": 4},
+    "by h5py": {"chunks": (2, 5, 7), "scaleoffset": 0},
+}
+
+
+@pytest.fixture(params=["memory", "npy", *TRAJECTORIES])
+def trajectories(request: pytest.FixtureRequest, tmp_path: Path) -> Any:
+    if request.param in ("memory", "npy"):
+        return stored(request.param, tmp_path)
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        data = array().astype("i4" if request.param == "by h5py" else "f4")
+        file.create_dataset("a", data=data, **TRAJECTORIES[request.param])
+    return f"{tmp_path}/a.h5::a"
+
+
+@pytest.mark.parametrize("axes", [(0, 1), (1, 0), (0, 2), (-1, 0), (0, 1, 2)])
+def test_rows_lie_along_several_axes(trajectories: Any, axes: tuple[int, ...]) -> None:
+    moved = np.moveaxis(array(), axes, range(len(axes)))
+    wanted = moved.reshape(-1, *moved.shape[len(axes) :])
+    rows = [3, 0, -1, 3, 4]
+    ds = NumpyDataset(trajectories, axis=axes)
+    for each in (ds, pickle.loads(pickle.dumps(ds))):
+        np.testing.assert_array_equal(each[rows].numpy(), wanted[rows])
+        np.testing.assert_array_equal(each[2].numpy(), wanted[2])
+        np.testing.assert_array_equal(each[1:4].numpy(), wanted[1:4])
+        assert each[[]].shape == (0, *wanted.shape[1:])
+    sampler = npdata.BlockBatchSampler(ds, 7, seed=1)
+    order = [row for batch in npdata.BlockBatchSampler(ds, 7, seed=1) for row in batch]
+    seen = np.concatenate([b.numpy() for b in npdata.Loader(ds, sampler=sampler)])
+    np.testing.assert_array_equal(seen, wanted[order])
+    assert sorted(order) == list(range(len(wanted)))
+    np.testing.assert_allclose(ds.statistics()[0].mean, wanted.mean())
+
+
+@pytest.mark.parametrize("axes", [(0, 1), (1, 0), (0, 2)])
+@pytest.mark.parametrize("options", [{}, {"cache": "ram"}])
+def test_no_window_leaves_its_trajectory(
+    trajectories: Any, axes: tuple[int, ...], options: dict[str, str]
+) -> None:
+    moved = np.moveaxis(array(), axes, (0, 1))
+    ds = NumpyDataset(trajectories, axis=axes, **options)
+    assert ds.borders.tolist() == [*range(0, len(ds) + 1, moved.shape[1])]
+    windows = ds.windows(3, stride=2)
+    wanted = np.concatenate(
+        [[each[k : k + 3] for k in range(0, len(each) - 2, 2)] for each in moved]
+    )
+    np.testing.assert_array_equal(windows[:].numpy(), wanted)
+    for resident in (False, True):
+        batches = npdata.Loader(windows, 4, resident=resident)
+        np.testing.assert_array_equal(np.concatenate([b.numpy() for b in batches]), wanted)
+    owner = np.repeat(np.arange(len(moved)), len(windows) // len(moved))
+    train, test = windows.split(0.6, by="recording")
+    assert len(train) + len(test) == len(windows)
+    assert set(owner[train]).isdisjoint(owner[test])
+
+
+def test_rows_of_two_axes_say_so(trajectories: Any) -> None:
+    assert "axis    (0, 1) of (5, 12, 7)" in str(NumpyDataset(trajectories, axis=(0, 1)).describe())
+
+
+def test_a_chunk_is_decoded_once_for_all_its_trajectories(tmp_path: Path) -> None:
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file.create_dataset("a", data=array(), chunks=(2, 5, 7), compression=4)
+    ds = NumpyDataset(f"{tmp_path}/a.h5::a", axis=(0, 1))
+    for _ in npdata.Loader(ds.windows(3), 4, shuffle="block"):
+        pass
+    assert ds.sources[0].decoded_chunks == 3 * 3
+
+
+def test_trajectories_of_many_files_are_recordings(tmp_path: Path) -> None:
+    for k in range(3):
+        np.save(tmp_path / f"{k}.npy", array()[: 2 + k] + k)
+        with h5py.File(tmp_path / f"{k}.h5", "w") as file:
+            file["contiguous"] = array()[: 2 + k] + k
+            file.create_dataset("gzip", data=array()[: 2 + k] + k, chunks=(2, 5, 7), compression=1)
+    wanted = np.concatenate([array()[: 2 + k] + k for k in range(3)])
+    made = [
+        sum(NumpyDataset(tmp_path / f"{k}.npy", axis=(0, 1)) for k in range(3)),
+        NumpyDataset.from_hdf5(f"{tmp_path}/*.h5", "contiguous", axis=(0, 1)),
+        NumpyDataset.from_hdf5(f"{tmp_path}/*.h5", "gzip", axis=(0, 1)),
+    ]
+    for ds in (*made, *pickle.loads(pickle.dumps(made))):
+        np.testing.assert_array_equal(ds[:].numpy(), wanted.reshape(-1, 7))
+        assert ds.borders.tolist() == [*range(0, 9 * 12 + 1, 12)]
+        windows = ds.windows(12)
+        np.testing.assert_array_equal(windows[:].numpy(), wanted)
+        (train, test), owner = windows.split(0.5, by="file"), np.repeat([0, 1, 2], [2, 3, 4])
+        assert set(owner[train]).isdisjoint(owner[test])
+
+
+@pytest.mark.parametrize("axis", [(), (0, 0), (0, -3), (1, 0, 1)])
+def test_axes_that_do_not_differ_are_refused(axis: tuple[int, ...]) -> None:
+    with pytest.raises(FieldError, match="expected one axis, or several that differ"):
+        NumpyDataset(array(), axis=axis)
+
+
+def test_a_list_of_axes_is_one_for_each_field() -> None:
+    ds = NumpyDataset(array(), np.arange(60).reshape(5, 12), axis=[(0, 1), (0, 1)])
+    assert ds[13][0].tolist() == array()[1, 1].tolist()
+    assert ds[13][1] == 13
+    with pytest.raises(FieldError, match=r"axes of one field are a tuple: \(0, 1\)"):
+        NumpyDataset(array(), axis=[0, 1])
+
+
+def test_a_value_for_each_trajectory_is_repeated(tmp_path: Path) -> None:
+    values = np.arange(5.0)
+    wanted = r"field 'u' has 5 recordings: .* np.repeat\(values, np.diff\(dataset.borders\)\)"
+    with pytest.raises(FieldError, match=wanted):
+        NumpyDataset(u=array(), value=values, axis={"u": (0, 1)})
+    for k in range(2):
+        with h5py.File(tmp_path / f"{k}.h5", "w") as file:
+            file["u"], file["value"] = array(), values
+    with pytest.raises(FieldError, match=wanted):
+        NumpyDataset.from_hdf5(f"{tmp_path}/*.h5", u="u", value="value", axis={"u": (0, 1)})
+    ds = NumpyDataset(u=array(), axis=(0, 1))
+    ds = NumpyDataset(**ds.fields, value=np.repeat(values, np.diff(ds.borders)))
+    assert ds.windows({"u": range(3)})[-1]["value"] == 4
+
+
+def test_rows_that_lie_along_two_axes_of_another_field_are_pointed_out() -> None:
+    with pytest.raises(FieldError, match=r"axes \(0, 1\): give axis=\{'u': \(0, 1\)\}"):
+        NumpyDataset(u=array(), reward=np.arange(60))
+
+
 def matlab_file(path: Path) -> Path:
     """A file as `save -v7.3` writes it: X(100, 3), a logical mask and names."""
     rng = np.random.default_rng(0)

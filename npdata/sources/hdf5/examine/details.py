@@ -5,7 +5,9 @@ computed from what was examined; nothing is read or timed.
 """
 
 import math
+from dataclasses import replace
 
+from npdata.arrays.axes import shown_axes
 from npdata.sources.base import Details, without
 from npdata.sources.hdf5.chunks.budget import default_budget
 from npdata.sources.hdf5.codecs.pipeline import DECODERS
@@ -34,21 +36,29 @@ def details_of(examined: Examined) -> Details:
     return tuple(found)
 
 
-def details_across(layout: Layout, details: Details, axis: int) -> Details:
-    """Give what `details` of a dataset become of its rows along another axis, which h5py reads."""
+def details_across(layout: Layout, details: Details, axes: tuple[int, ...]) -> Details:
+    """Give what `details` of a dataset become of its rows along other axes, which h5py reads."""
     shape, chunk = layout.shape, layout.chunk_shape
-    row_bytes = layout.row_bytes * shape[0] // max(1, shape[axis])
+    row_bytes = layout.row_bytes * shape[0] // max(1, math.prod(shape[axis] for axis in axes))
     cost = "a row is scattered through the file, and h5py reads its pieces"
     if chunk is not None:
-        touched = math.prod(-(-n // c) for n, c in zip(shape, chunk, strict=True))
-        touched //= max(1, -(-shape[axis] // chunk[axis]))
+        grid = [-(-n // c) for n, c in zip(shape, chunk, strict=True)]
+        touched = math.prod(grid) // max(1, math.prod(grid[axis] for axis in axes))
         rows = touched * layout.chunk_bytes / max(1, row_bytes)
+        together = math.prod(chunk[axis] for axis in axes)
         cost = (
             f"a row lies in {touched} chunks: {rows:.3g} bytes read for each byte used shuffled by "
-            f"rows, {rows / chunk[axis]:.3g} by blocks of {chunk[axis]} rows"
+            f"rows, {rows / together:.3g} by blocks of {together} rows"
         )
     kept = without(details, "row", "cost", "decoder")
-    return (*kept, ("axis", f"{axis} of {shape}"), ("cost", cost))
+    return (*kept, ("axis", shown_axes(axes, shape)), ("cost", cost))
+
+
+def details_as_one(examined: Examined, merged: Layout, axes: tuple[int, ...]) -> Details:
+    """Give what to show of the first `axes` of a dataset as one, which `merged` has so."""
+    found = dict(details_of(replace(examined, layout=merged)))
+    stored = dict(details_of(examined))["chunks"]
+    return (*(found | {"chunks": stored, "axis": shown_axes(axes, examined.layout.shape)}).items(),)
 
 
 def decoded_per_used(layout: Layout, budget: int) -> tuple[float, float]:

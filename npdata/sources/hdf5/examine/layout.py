@@ -106,6 +106,7 @@ class TableKeeper:
         self.path = layout.path
         self.name = layout.name
         self.identity = layout.identity
+        self.chunk_shape = layout.chunk_shape or layout.shape
         self._locking = locking
         vars(self)["table"] = layout.chunks
 

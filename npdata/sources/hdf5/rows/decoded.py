@@ -87,14 +87,14 @@ class FileChunks(ChunkOrigin):
 
     def decode(self, number: int, out: NDArray[np.uint8], ahead: bool) -> None:
         """Read a chunk and undo its filters."""
-        table, spec = self.table, self.spec
+        table, spec, shape = self.table, self.spec, self.keeper.chunk_shape
         place, size = int(table.offsets[number]), int(table.sizes[number])
         data = self.opened.read(place, size, briefly=ahead)
         try:
             decode_chunk(spec.filters, table.mask(number), data, out)
         except ValueError as error:
             raise FormatError(
-                f"{spec.where}: the chunk at {table.coordinates(number, spec.tiling.chunk_shape)} "
+                f"{spec.where}: the chunk at {table.coordinates(number, shape)} "
                 f"(file offset {place}, {size} bytes) does not decode: {error}; the file is damaged"
             ) from error
 

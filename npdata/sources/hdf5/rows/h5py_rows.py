@@ -8,6 +8,7 @@ may write to the file. One read at a time: h5py's own lock allows no more.
 """
 
 import functools
+import math
 import weakref
 from typing import Any, NamedTuple
 
@@ -15,6 +16,7 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
+from npdata.arrays.axes import boxes
 from npdata.arrays.blocks import Blocks
 from npdata.arrays.dtypes import Ints
 from npdata.arrays.runs import merged
@@ -28,6 +30,7 @@ from npdata.sources.hdf5.examine.layout import Layout
 from npdata.sources.hdf5.examine.links import encoded
 from npdata.sources.hdf5.file import Hdf5Options, holders, open_file
 from npdata.sources.hdf5.plugins import filters_missing
+from npdata.sources.hdf5.rows.chunk_order import ChunkOrder
 from npdata.sources.hdf5.rows.h5py_blocks import in_blocks
 
 
@@ -41,14 +44,15 @@ class H5pySource(Source):
         reason: str,
         details: Details,
         external: tuple[ExternalFile, ...] = (),
-        axis: int = 0,
+        axes: tuple[int, ...] = (0,),
     ) -> None:
-        """Take the rows along `axis` of a dataset; opens nothing before the first read.
+        """Take the rows along `axes` of a dataset, as one; opens nothing before the first read.
 
         `layout` is without chunks, and the files `external` beside its own hold rows, too.
         """
-        shape = layout.shape
-        self.shape = (shape[axis], *shape[:axis], *shape[axis + 1 :])
+        lengths = tuple(layout.shape[axis] for axis in axes)
+        rest = (n for axis, n in enumerate(layout.shape) if axis not in axes)
+        self.shape = (math.prod(lengths), *rest)
         self.dtype = layout.dtype
         self.where = f"{layout.path}::{layout.name}"
         self.access = Access(kind="library", reason=reason)
@@ -57,7 +61,7 @@ class H5pySource(Source):
         self._options = options
         self.identity = layout.identity
         self.external = external
-        self._axis = axis
+        self._axes, self._lengths = axes, lengths
         # A file that this process may write to is open during a read only.
         self._holds_file = layout.file.mode == "r"
         self._cache_bytes: int | None = None
@@ -71,7 +75,10 @@ class H5pySource(Source):
     def blocks(self) -> Blocks:
         """The rows of its chunks, or about 1 MiB of rows where it has none."""
         chunk = self._layout.chunk_shape
-        return super().blocks if chunk is None else Blocks.uniform(len(self), chunk[self._axis])
+        if chunk is None:
+            return super().blocks
+        order = ChunkOrder(lengths=self._lengths, chunk=tuple(chunk[axis] for axis in self._axes))
+        return Blocks.uniform(len(self), order.block_rows)
 
     def cached(self, keep: Keep) -> Source:
         """Give the same rows, of which each block is read once and kept.
@@ -84,7 +91,7 @@ class H5pySource(Source):
         nothing = self.dtype.hasobject or not len(self) or not self.row_bytes
         if nothing or not self._holds_file or len(files) <= len(external):
             return self
-        place = {"dataset": layout.name, "axis": self._axis}
+        place = {"dataset": layout.name, "axis": self._axes}
         made = in_blocks(H5pySource(*self._arguments), files, place).cached(keep)
         made.tell_of(self)
         return made
@@ -148,13 +155,12 @@ class H5pySource(Source):
         self.check()
 
     def _read_runs(self, starts: Ints, stops: Ints, out: NDArray[Any]) -> None:
-        dataset, axis = self._handle.get()[1], self._axis
+        dataset = self._handle.get()[1]
         ends = np.cumsum(stops - starts)
         runs = list(zip(starts.tolist(), stops.tolist(), ends.tolist(), strict=True))
-        if axis or self.dtype.hasobject:
+        if self._axes != (0,) or self.dtype.hasobject:
             for start, stop, end in runs:
-                box = dataset[(*[slice(None)] * axis, slice(start, stop))]
-                out[end - (stop - start) : end] = np.moveaxis(box, axis, 0)
+                self._read_boxes(dataset, start, stop, out[end - (stop - start) : end])
             return
         # The calls below h5py's slicing: that costs 100 us a run, this 20.
         space = dataset.id.get_space()
@@ -166,6 +172,18 @@ class H5pySource(Source):
             space.select_hyperslab((start, *origin), count)
             place = out[end - (stop - start) : end]
             dataset.id.read(h5py.h5s.create_simple(count), space, place, memory_type)
+
+    def _read_boxes(self, dataset: h5py.Dataset, start: int, stop: int, out: NDArray[Any]) -> None:
+        """Read a run of rows by h5py's slicing, box by box."""
+        first = tuple(range(len(self._axes)))
+        done = 0
+        for box in boxes(start, stop, self._lengths):
+            where = dict(zip(self._axes, box, strict=True))
+            read = dataset[tuple(where.get(axis, slice(None)) for axis in range(dataset.ndim))]
+            count = math.prod(each.stop - each.start for each in box)
+            rows = np.moveaxis(read, self._axes, first).reshape(count, *self.shape[1:])
+            out[done : done + count] = rows
+            done += count
 
     def _open(self) -> tuple[h5py.File, h5py.Dataset]:
         if self._closed:
@@ -231,7 +249,7 @@ class H5pySource(Source):
     def _arguments(self) -> tuple[Any, ...]:
         """What it was made of."""
         reason = self.access.reason
-        return self._layout, self._options, reason, self.details, self.external, self._axis
+        return self._layout, self._options, reason, self.details, self.external, self._axes
 
 
 def _opened_for(source: "weakref.ref[H5pySource]") -> tuple[h5py.File, h5py.Dataset]:

@@ -1,0 +1,66 @@
+"""Several axes of an array as one: its rows are numbered as `reshape` does, the last axis fastest.
+
+Idea: where rows lie evenly that is a view. Elsewhere a run of rows is a few boxes of indices.
+Invariant: nothing is copied.
+"""
+
+import itertools
+import math
+from collections.abc import Iterator
+from typing import Any
+
+from numpy.typing import NDArray
+
+Box = tuple[slice, ...]
+
+
+def boxes(start: int, stop: int, lengths: tuple[int, ...]) -> Iterator[Box]:
+    """Cut the rows `[start, stop)` along axes of these lengths into boxes, in order.
+
+    Examples:
+        >>> list(boxes(1, 8, (3, 3)))
+        [(slice(0, 1, None), slice(1, 3, None)), (slice(1, 2, None), slice(0, 3, None)), \
+(slice(2, 3, None), slice(0, 2, None))]
+    """
+    if start >= stop:
+        return
+    inner = lengths[1:]
+    if not inner:
+        yield (slice(start, stop),)
+        return
+    each = math.prod(inner)
+    first, begin = divmod(start, each)
+    last, end = divmod(stop, each)
+    if begin:
+        here = end if first == last else each
+        yield from ((slice(first, first + 1), *box) for box in boxes(begin, here, inner))
+        first += 1
+    if first < last:
+        yield (slice(first, last), *(slice(0, length) for length in inner))
+    if first <= last:
+        yield from ((slice(last, last + 1), *box) for box in boxes(0, end, inner))
+
+
+def as_one(array: NDArray[Any], axes: int) -> NDArray[Any] | None:
+    """Give a view with the first `axes` axes as one; None where its rows do not lie evenly.
+
+    Examples:
+        >>> as_one(np.zeros((4, 3, 2)), 2).shape, as_one(np.zeros((3, 4)).T, 2)
+        ((12, 2), None)
+    """
+    steps = list(zip(array.shape[:axes], array.strides[:axes], strict=True))
+    steps = [(length, step) for length, step in steps if length != 1]
+    pairs = itertools.pairwise(steps)
+    if array.size and any(step != length * below for (_, step), (length, below) in pairs):
+        return None
+    return array.reshape(math.prod(array.shape[:axes]), *array.shape[axes:])
+
+
+def shown_axes(axes: tuple[int, ...], shape: tuple[int, ...]) -> str:
+    """Say which axes rows lie along.
+
+    Examples:
+        >>> shown_axes((2,), (5, 4, 3)), shown_axes((0, 1), (5, 4, 3))
+        ('2 of (5, 4, 3)', '(0, 1) of (5, 4, 3)')
+    """
+    return f"{axes[0] if len(axes) == 1 else axes} of {shape}"

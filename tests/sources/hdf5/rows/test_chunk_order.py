@@ -1,0 +1,69 @@
+"""Rows along the first axes of a dataset lie in its chunks where their places say."""
+
+import math
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+
+from npdata.sources.hdf5.rows.chunk_order import ChunkOrder
+
+
+@st.composite
+def orders(draw: st.DrawFn) -> ChunkOrder:
+    lengths = draw(st.lists(st.integers(1, 9), min_size=2, max_size=3))
+    chunk = [draw(st.integers(1, length + 2)) for length in lengths]
+    return ChunkOrder(lengths=tuple(lengths), chunk=tuple(chunk))
+
+
+def chunk_by_chunk(order: ChunkOrder) -> np.ndarray:
+    """The numbers of the rows as the chunks have them, one after the other; -1 is no row."""
+    padded = np.full([g * c for g, c in zip(order.grid, order.chunk, strict=True)], -1)
+    numbers = np.arange(order.count).reshape(order.lengths)
+    padded[tuple(slice(0, n) for n in order.lengths)] = numbers
+    chunks = [
+        padded[tuple(slice(k * c, (k + 1) * c) for k, c in zip(place, order.chunk, strict=True))]
+        for place in np.ndindex(*order.grid)
+    ]
+    return np.concatenate([chunk.ravel() for chunk in chunks])
+
+
+@given(orders())
+def test_each_place_has_its_row(order: ChunkOrder) -> None:
+    found = chunk_by_chunk(order)
+    assert len(found) == math.prod(order.grid) * order.chunk_rows
+    numbers = np.arange(order.count)
+    assert (found[order.places(numbers)] == numbers).all()
+
+
+@given(orders())
+def test_of_straight_ones_each_place_is_the_number(order: ChunkOrder) -> None:
+    if order.straight:
+        assert order.places(np.arange(order.count)).tolist() == list(range(order.count))
+
+
+def test_whole_pieces_of_one_recording_are_straight_and_so_are_whole_recordings() -> None:
+    chunks = ((1, 5), (3, 20), (1, 1), (1, 6), (2, 5), (3, 24))
+    found = [ChunkOrder(lengths=(9, 20), chunk=chunk).straight for chunk in chunks]
+    assert found == [True, True, True, False, False, False]
+
+
+@given(orders(), st.data())
+def test_a_span_has_the_chunks_of_a_run_of_rows(order: ChunkOrder, data: st.DataObject) -> None:
+    first = data.draw(st.integers(0, order.count))
+    stop = data.draw(st.integers(first, order.count))
+    low, high = order.span(first, stop)
+    places = order.places(np.arange(first, stop))
+    assert ((low <= places) & (places < high)).all()
+    assert low % order.chunk_rows == high % order.chunk_rows == 0
+    if first == stop:
+        assert low == high
+
+
+@given(orders())
+def test_blocks_share_no_chunk(order: ChunkOrder) -> None:
+    rows = np.arange(order.count)
+    chunks = order.places(rows) // order.chunk_rows
+    blocks = rows // order.block_rows
+    owners = {chunk: set(blocks[chunks == chunk].tolist()) for chunk in set(chunks.tolist())}
+    assert all(len(found) == 1 for found in owners.values())
