@@ -1,7 +1,7 @@
 """Rows along other axes than the first: one, as in files of MATLAB, or several as one.
 
-Idea: an array in place is seen with its axes moved, and several as one where rows lie evenly; of
-an HDF5 dataset in chunks, h5py reads the boxes that the rows lie in. Invariant: row i is that of
+Idea: an array in place is seen with its axes moved, and several as one where rows lie evenly; an
+HDF5 dataset in chunks is opened `across` these axes. Invariant: row i is that of
 `np.moveaxis(array, axes, range(k))` with its first k axes as one. The cost is stated, since such a
 row may be scattered through the file.
 """

@@ -18,15 +18,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from npdata.errors import DirectAccessError, FieldError, FormatError, UnsupportedSourceError
-from npdata.sources.base import Details, Source
+from npdata.sources.base import Access, Details, Source
 from npdata.sources.hdf5.anndata.encoding import text_of
+from npdata.sources.hdf5.examine.decide import LARGEST_CHUNK
 from npdata.sources.hdf5.examine.details import details_across, details_as_one, details_of
 from npdata.sources.hdf5.examine.examine import Examined, OpenedFile, examine
 from npdata.sources.hdf5.examine.layout import Layout, TableKeeper
 from npdata.sources.hdf5.examine.links import require_inside
 from npdata.sources.hdf5.file import AUTO, Hdf5Options, Locking, absolute_path, holders, opened_anew
 from npdata.sources.hdf5.rows.chunk_order import ChunkOrder, ChunkOrderSource
-from npdata.sources.hdf5.rows.chunked import ChunkSpec
+from npdata.sources.hdf5.rows.chunked import ChunkedSource, ChunkSpec
 from npdata.sources.hdf5.rows.decoded import DecodedSource, FileChunks
 from npdata.sources.hdf5.rows.h5py_rows import H5pySource
 from npdata.sources.hdf5.rows.mapped import ChunkMappedSource
@@ -188,42 +189,55 @@ def _whole(source: Source) -> NDArray[Any]:
 def _across(
     examined: Examined, details: Details, options: Hdf5Options, axes: tuple[int, ...]
 ) -> Source:
-    """Give the rows along other axes: the first ones of a dataset as one, or h5py reads them."""
+    """Give the rows along other axes, of chunks whose axes are put into their order, or by h5py."""
     layout = examined.layout
     if max(axes) >= layout.rank:
         raise FieldError(
             f"axis={axes[0] if len(axes) == 1 else axes}: {examined.where} has {layout.rank} axes, "
             f"and further ones inside its type; give 0 to {layout.rank - 1}"
         )
-    if examined.access.kind == "library" or axes != tuple(range(len(axes))):
+    rest = (axis for axis in range(len(layout.shape)) if axis not in axes)
+    turned = (*axes, *rest)
+    if examined.access.kind == "library" or layout.chunk_bytes > LARGEST_CHUNK:
         return _library(examined, details_across(layout, details, axes), options, axes)
-    return _as_one(examined, options.locking, len(axes))
+    if turned == tuple(range(len(turned))):
+        return _as_one(examined, options.locking, axes)
+    reason = f"{examined.access.reason}; the axes of each are put into the order of the rows"
+    access = Access(kind="decoded", reason=reason)
+    examined = replace(examined, access=access, layout=layout.turned(turned))
+    return _as_one(examined, options.locking, axes, turned)
 
 
-def _as_one(examined: Examined, locking: Locking, axes: int) -> Source:
-    """Give the rows along the first axes of a dataset in chunks."""
-    layout = examined.layout
+def _as_one(
+    examined: Examined,
+    locking: Locking,
+    axes: tuple[int, ...],
+    turned: tuple[int, ...] | None = None,
+) -> Source:
+    """Give the rows along `axes` of a dataset in chunks: its first, or `turned` to be so."""
+    layout, count = examined.layout, len(axes)
     chunk = layout.chunk_shape or layout.shape
-    order = ChunkOrder(lengths=layout.shape[:axes], chunk=chunk[:axes])
-    count = order.count if order.straight else math.prod(order.grid) * order.chunk_rows
+    order = ChunkOrder(lengths=layout.shape[:count], chunk=chunk[:count])
+    rows = order.count if order.straight else math.prod(order.grid) * order.chunk_rows
     merged = replace(
         layout,
-        shape=(count, *layout.shape[axes:]),
-        chunk_shape=(order.chunk_rows, *chunk[axes:]),
+        shape=(rows, *layout.shape[count:]),
+        chunk_shape=(order.chunk_rows, *chunk[count:]),
     )
-    details = details_as_one(examined, merged, tuple(range(axes)))
-    rows = _in_chunks(examined, merged, details, locking)
-    return rows if order.straight else ChunkOrderSource(rows, order)
+    details = details_as_one(examined, merged, axes, turned)
+    keeper = TableKeeper(layout, locking, turned)
+    source = _in_chunks(examined, keeper, merged, details)
+    return source if order.straight else ChunkOrderSource(source, order)
 
 
 def _library(
     examined: Examined, details: Details, options: Hdf5Options, axes: tuple[int, ...] = (0,)
 ) -> H5pySource:
-    why = examined.access.reason
-    if axes != (0,):
-        why = f"its rows lie along ax{'is' if len(axes) == 1 else 'es'} {', '.join(map(str, axes))}"
-    reason = f"h5py reads it, in sorted runs of rows: {why}"
     layout = replace(examined.layout, chunks=None)
+    why = examined.access.reason
+    if examined.access.kind != "library":
+        why = f"a chunk of {layout.chunk_bytes} bytes is too large to keep decoded"
+    reason = f"h5py reads it, in sorted runs of rows: {why}"
     return H5pySource(layout, options, reason, details, examined.external, axes)
 
 
@@ -232,13 +246,14 @@ def _direct(examined: Examined, details: Details, locking: Locking) -> Source:
     if layout.storage == "contiguous":
         place = Place.contiguous(offset=layout.offset or 0, dtype=layout.dtype, shape=layout.shape)
         return MappedSource(examined.file.again(), place, access.reason, where, details)
-    return _in_chunks(examined, layout, details, locking)
+    return _in_chunks(examined, TableKeeper(layout, locking), layout, details)
 
 
-def _in_chunks(examined: Examined, layout: Layout, details: Details, locking: Locking) -> Source:
+def _in_chunks(
+    examined: Examined, keeper: TableKeeper, layout: Layout, details: Details
+) -> ChunkedSource:
     """Read the chunks of a dataset, of which `layout` says what rows they have."""
     access, file = examined.access, examined.file.again()
-    keeper = TableKeeper(examined.layout, locking)
     spec = ChunkSpec.of(layout, where=examined.where, access=access, details=details)
     if access.kind == "mapped":
         return ChunkMappedSource(file, keeper, spec)

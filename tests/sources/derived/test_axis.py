@@ -11,6 +11,7 @@ import pytest
 import npdata
 from npdata import NumpyDataset
 from npdata.errors import ConversionError, FieldError, FormatError
+from npdata.sources.derived.axis import along_axis
 
 SHAPE = (5, 12, 7)
 STORAGE: dict[str, Any] = {
@@ -57,7 +58,10 @@ def test_rows_lie_along_the_axis(kind: str, axis: int, tmp_path: Path) -> None:
 def test_the_cost_is_stated(kind: str, tmp_path: Path) -> None:
     described = str(NumpyDataset(stored(kind, tmp_path), axis=-1).describe())
     assert "axis    2 of (5, 12, 7)" in described
-    wanted = {"chunked": "a row lies in 9 chunks", "gzip": "a row lies in 3 chunks"}
+    wanted = {
+        "chunked": "chunks  (3, 2, 5), 27 stored, with axes (2, 0, 1) of the dataset",
+        "gzip": "cost    1 bytes decoded for each byte used shuffled by rows, 1 by blocks",
+    }
     assert wanted.get(kind, "a row lies in 60 pieces") in described
 
 
@@ -132,6 +136,59 @@ def test_no_window_leaves_its_trajectory(
 
 def test_rows_of_two_axes_say_so(trajectories: Any) -> None:
     assert "axis    (0, 1) of (5, 12, 7)" in str(NumpyDataset(trajectories, axis=(0, 1)).describe())
+
+
+def test_chunks_of_other_axes_are_decoded_once(tmp_path: Path) -> None:
+    ds = NumpyDataset(stored("gzip", tmp_path), axis=-1)
+    for epoch in range(2):
+        order = np.random.default_rng(epoch).permutation(7)
+        np.testing.assert_array_equal(ds[order].numpy(), np.moveaxis(array(), -1, 0)[order])
+    assert ds.sources[0].access.kind == "decoded"
+    assert ds.sources[0].decoded_chunks == 3
+
+
+def test_a_cache_keeps_the_axes_of_a_square_apart(tmp_path: Path) -> None:
+    square = np.arange(64).reshape(8, 8)
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file.create_dataset("a", data=square, chunks=(4, 4), compression=4)
+    for axis, wanted in ((0, square), (1, square.T), (0, square), (1, square.T)):
+        ds = NumpyDataset(f"{tmp_path}/a.h5::a", axis=axis, cache=tmp_path / "cache")
+        np.testing.assert_array_equal(ds[:].numpy(), wanted)
+
+
+RECORD = np.dtype([("a", "<i4"), ("b", ">f8", 2)])
+
+
+@pytest.mark.parametrize("axis", [1, 2, (2, 0), (0, 1)])
+@pytest.mark.parametrize("dtype", [">i2", "?", "c16", "S3", RECORD, np.dtype(("<i4", (2,)))])
+def test_elements_of_any_type_keep_their_bytes(dtype: Any, axis: Any, tmp_path: Path) -> None:
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        made = file.create_dataset("a", (5, 4, 6), dtype, chunks=(2, 3, 4), compression=1)
+        given = made[1:4]
+        bits = np.random.default_rng(0).integers(0, 2, given.nbytes, np.uint8)
+        made[1:4] = np.frombuffer(bits, given.dtype).reshape(given.shape)
+        stored = made[:]
+    axes = axis if isinstance(axis, tuple) else (axis,)
+    moved = np.moveaxis(stored, axes, range(len(axes)))
+    wanted = moved.reshape(-1, *moved.shape[len(axes) :])
+    source = along_axis(npdata.open_source(f"{tmp_path}/a.h5::a"), axis)
+    assert source.access.kind == "decoded"
+    rows = np.array([3, 0, 3, len(wanted) - 1])
+    out = np.empty((4, *source.shape[1:]), source.dtype)
+    source.read(rows, out)
+    assert out.tobytes() == wanted[rows].tobytes()
+
+
+def test_a_damaged_chunk_is_named_by_the_axes_of_the_dataset(tmp_path: Path) -> None:
+    where = stored("gzip", tmp_path)
+    with h5py.File(tmp_path / "a.h5") as file:
+        chunk = file["a"].id.get_chunk_info_by_coord((0, 8, 0))
+    with (tmp_path / "a.h5").open("r+b") as file:
+        file.seek(chunk.byte_offset)
+        file.write(b"x" * chunk.size)
+    for axis in (-1, 1, (0, 2), (0, 1)):
+        with pytest.raises(FormatError, match=r"the chunk at \(0, 8, 0\)"):
+            NumpyDataset(where, axis=axis)[:]
 
 
 def test_a_chunk_is_decoded_once_for_all_its_trajectories(tmp_path: Path) -> None:

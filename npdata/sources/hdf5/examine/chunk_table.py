@@ -10,7 +10,7 @@ import functools
 import math
 import operator
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -133,6 +133,30 @@ class ChunkTable:
         starts, sizes = (array[span.start : span.stop] for array in (self.offsets, self.sizes))
         firsts, ends = merged(starts, starts + sizes.astype(np.int64))
         return list(zip(firsts.tolist(), (ends - firsts).tolist(), strict=True))
+
+    def turned(self, axes: tuple[int, ...]) -> "ChunkTable":
+        """Give the table of the same chunks of a dataset with its axes, all of them, in this order.
+
+        Examples:
+            >>> table = ChunkTable.of(
+            ...     shape=(2, 4), chunk_shape=(1, 2), coordinates=np.array([0, 0, 1, 0, 1, 2]),
+            ...     offsets=[500, 600, 700], sizes=[8] * 3, masks=[0] * 3)
+            >>> turned = table.turned((1, 0))
+            >>> turned.grid, turned.numbers.tolist(), turned.offsets.tolist()
+            ((2, 2), [0, 1, 3], [500, 600, 700])
+        """
+        grid = tuple(self.grid[axis] for axis in axes)
+        places = np.unravel_index(self.numbers, self.grid)
+        numbers = np.ravel_multi_index([places[axis] for axis in axes], grid)
+        order = np.argsort(numbers)
+        return replace(
+            self,
+            grid=grid,
+            numbers=numbers[order],
+            offsets=self.offsets[order],
+            sizes=self.sizes[order],
+            masks=None if self.masks is None else self.masks[order],
+        )
 
     def mask(self, entry: int) -> int:
         """Give the filter mask of an entry: bit i is set where filter i was left out."""

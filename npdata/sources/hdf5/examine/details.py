@@ -25,7 +25,7 @@ def details_of(examined: Examined) -> Details:
         found.append(("chunks", f"{layout.chunk_shape}, {stored} stored"))
     if layout.filters:
         found.append(("filters", ", ".join(_filter(f.name, f.values) for f in layout.filters)))
-    if kind == "decoded":
+    if kind == "decoded" and layout.filters:
         parts = [DECODERS[step.id] for step in layout.filters]
         found.append(("decoder", ", ".join(f"{part.name} by {part.by}" for part in parts)))
     found.append(("cost", _cost(layout, kind, default_budget())))
@@ -54,11 +54,21 @@ def details_across(layout: Layout, details: Details, axes: tuple[int, ...]) -> D
     return (*kept, ("axis", shown_axes(axes, shape)), ("cost", cost))
 
 
-def details_as_one(examined: Examined, merged: Layout, axes: tuple[int, ...]) -> Details:
-    """Give what to show of the first `axes` of a dataset as one, which `merged` has so."""
+def details_as_one(
+    examined: Examined, merged: Layout, axes: tuple[int, ...], turned: tuple[int, ...] | None
+) -> Details:
+    """Give what to show of the first axes of a dataset as one, which `merged` has so.
+
+    With `turned` all its axes were put into this order, and `axes` are what the first were before.
+    """
+    shape = examined.layout.shape
     found = dict(details_of(replace(examined, layout=merged)))
-    stored = dict(details_of(examined))["chunks"]
-    return (*(found | {"chunks": stored, "axis": shown_axes(axes, examined.layout.shape)}).items(),)
+    found["chunks"] = dict(details_of(examined))["chunks"]
+    if turned is not None:
+        shape = tuple(shape[turned.index(axis)] for axis in range(len(shape)))
+        found["chunks"] += f", with axes {turned} of the dataset"
+    found["axis"] = shown_axes(axes, shape)
+    return tuple(found.items())
 
 
 def decoded_per_used(layout: Layout, budget: int) -> tuple[float, float]:
@@ -68,7 +78,7 @@ def decoded_per_used(layout: Layout, budget: int) -> tuple[float, float]:
     holds the whole dataset decodes each chunk once. By blocks each is decoded once where the cache
     holds two blocks, one that is read and the next. Else it is as by rows, at worst.
     """
-    if layout.chunk_shape is None or not layout.filters or 0 in layout.shape:
+    if layout.chunk_shape is None or not (layout.filters or budget) or 0 in layout.shape:
         return 1.0, 1.0
     block = _block_bytes(layout)
     total = -(-layout.shape[0] // layout.chunk_shape[0]) * block

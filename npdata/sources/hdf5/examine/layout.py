@@ -8,7 +8,7 @@ file. This module decides nothing and reads no rows.
 
 import math
 from array import array
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import h5py
@@ -62,6 +62,16 @@ class Layout(Creation):
         """The bytes of one chunk, decoded; chunks at the edge are stored at full size."""
         return math.prod(self.chunk_shape or ()) * self.dtype.itemsize
 
+    def turned(self, axes: tuple[int, ...]) -> "Layout":
+        """Give the layout of a dataset in chunks with its axes, all of them, in this order."""
+        shape, chunk, table = self.shape, self.chunk_shape or self.shape, self.chunks
+        return replace(
+            self,
+            shape=tuple(shape[axis] for axis in axes),
+            chunk_shape=tuple(chunk[axis] for axis in axes),
+            chunks=None if table is None else table.turned(axes),
+        )
+
 
 def read_layout(dataset: h5py.h5d.DatasetID, file: FileFacts, creation: Creation) -> Layout:
     """Read the layout of an open dataset that was made so, in the file of these facts.
@@ -101,12 +111,18 @@ def read_layout_named(file: h5py.File, name: str) -> Layout:
 class TableKeeper:
     """The chunk table of a dataset, which another process reads again from the same file."""
 
-    def __init__(self, layout: Layout, locking: Locking) -> None:
-        """Keep that of `layout`; a process that gets this by pickle opens with `locking`."""
+    def __init__(
+        self, layout: Layout, locking: Locking, axes: tuple[int, ...] | None = None
+    ) -> None:
+        """Keep that of `layout`, which was turned to `axes` where these are given.
+
+        A process that gets this by pickle opens with `locking`.
+        """
         self.path = layout.path
         self.name = layout.name
         self.identity = layout.identity
         self.chunk_shape = layout.chunk_shape or layout.shape
+        self.axes = axes
         self._locking = locking
         vars(self)["table"] = layout.chunks
 
@@ -118,9 +134,17 @@ class TableKeeper:
             layout = read_layout_named(file, self.name)
         if layout.identity != self.identity:
             raise ChangedFileError(f"{self.path} changed while it was opened; open it again")
-        if layout.chunks is None:
+        table = layout.chunks
+        if table is None:
             raise ChangedFileError(f"{self.path}::{self.name} is no longer chunked; open it again")
-        return layout.chunks
+        return table if self.axes is None else table.turned(self.axes)
+
+    def coordinates(self, entry: int) -> tuple[int, ...]:
+        """Give the first element of a chunk, by the axes of the dataset."""
+        found = self.table.coordinates(entry, self.chunk_shape)
+        if self.axes is None:
+            return found
+        return tuple(found[self.axes.index(axis)] for axis in range(len(found)))
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave out what only this process has."""

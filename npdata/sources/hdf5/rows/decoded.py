@@ -77,7 +77,13 @@ class FileChunks(ChunkOrigin):
     def plan(self) -> Plan:
         """Plan what to keep: the file, the dataset in it, and its cut."""
         spec, keeper = self.spec, self.keeper
-        cut_as = {"shape": spec.shape, "dtype": str(spec.dtype), "chunks": spec.tiling.chunk_shape}
+        cut_as: dict[str, Any] = {
+            "shape": spec.shape,
+            "dtype": str(spec.dtype),
+            "chunks": spec.tiling.chunk_shape,
+        }
+        if keeper.axes is not None:
+            cut_as["axes"] = keeper.axes
         return Plan.of(
             [(keeper.path, keeper.identity)],
             {"dataset": keeper.name, **cut_as},
@@ -86,17 +92,22 @@ class FileChunks(ChunkOrigin):
         )
 
     def decode(self, number: int, out: NDArray[np.uint8], ahead: bool) -> None:
-        """Read a chunk and undo its filters."""
-        table, spec, shape = self.table, self.spec, self.keeper.chunk_shape
+        """Read a chunk, undo its filters, and put its axes into the order of the rows."""
+        table, spec, keeper = self.table, self.spec, self.keeper
         place, size = int(table.offsets[number]), int(table.sizes[number])
         data = self.opened.read(place, size, briefly=ahead)
+        stored = out if keeper.axes is None else np.empty_like(out)
         try:
-            decode_chunk(spec.filters, table.mask(number), data, out)
+            decode_chunk(spec.filters, table.mask(number), data, stored)
         except ValueError as error:
             raise FormatError(
-                f"{spec.where}: the chunk at {table.coordinates(number, shape)} "
+                f"{spec.where}: the chunk at {keeper.coordinates(number)} "
                 f"(file offset {place}, {size} bytes) does not decode: {error}; the file is damaged"
             ) from error
+        if keeper.axes is not None:
+            turned = out.view(spec.dtype).reshape(keeper.chunk_shape)
+            as_stored = turned.transpose(np.argsort(keeper.axes))
+            as_stored[...] = stored.view(spec.dtype).reshape(as_stored.shape)
 
     def again(self) -> Self:
         """Give the same: the file is open once for both."""

@@ -1,8 +1,8 @@
 """Rows that h5py reads, as chunks: each block of rows is read once, and then kept.
 
-Idea: a block of rows is taken for a chunk, and reading it by h5py for decoding it; so the rows
-along the last axis of a file of MATLAB, and those of virtual datasets, are in the end as fast as
-others. Invariant: blocks cover the rows once, in order.
+Idea: a block of rows is taken for a chunk, and reading it by h5py for decoding it; so the rows of
+virtual datasets, and of rare filters, are in the end as fast as others. Invariant: blocks cover the
+rows once, in order.
 """
 
 from collections.abc import Sequence
