@@ -51,6 +51,8 @@ ROWS, CHUNK = 1000, 64
 CHUNKS = -(-ROWS // CHUNK)
 X = np.random.default_rng(3).integers(0, 99, (ROWS, 40)).astype(np.float32)
 ORDER = np.random.default_rng(4).permutation(ROWS)
+ONLY_H5PY = {"scaleoffset": 0}
+"""A filter that npdata does not decode by itself."""
 LINUX = pytest.mark.skipif(sys.platform != "linux", reason="for Linux")
 
 
@@ -819,14 +821,19 @@ def test_a_source_of_the_user_stays_as_it_is(path: Path) -> None:
         assert dict(field.details)["cache"] == "not needed: its rows are mapped"
 
 
-def test_rows_along_another_axis_are_read_by_h5py_once(path: Path, folder: Path) -> None:
+@pytest.mark.parametrize(("filters", "chunks"), [({"compression": 4}, CHUNKS), (ONLY_H5PY, 1)])
+def test_rows_along_another_axis_are_decoded_once(
+    filters: dict[str, int], chunks: int, tmp_path: Path, folder: Path
+) -> None:
+    path, expected = tmp_path / "d.h5", X.T
+    with h5py.File(path, "w") as file:
+        file.create_dataset("x", data=X.astype("i4"), chunks=(CHUNK, 40), **filters)
     ds = opened(path, folder, axis=-1)
-    expected = X.T
     for _ in range(2):
         rows = np.array([39, 0, 5, 39])
         assert (ds[rows].numpy() == expected[rows]).all()
         assert (ds[:].numpy() == expected).all()
-    assert ds.sources[0].decoded_chunks == 1
+    assert ds.sources[0].decoded_chunks == chunks
     again = opened(path, folder, axis=-1)
     assert (again[:].numpy() == expected).all()
     assert again.sources[0].decoded_chunks == 0
