@@ -52,24 +52,21 @@ class ConcatSource(PartlyInPlace, EndToEnd):
         """
         super().__init__()
         if isinstance(parts, Parts):
+            self._summary, sources = _summary_of_parts(parts), [*parts.own.values()]
+            count, rows = parts.count, int(parts.lengths.sum())
             self.dtype, row_shape = parts.kind
-            self.shape = (int(parts.lengths.sum()), *row_shape)
-            self._summary = _summary_of_parts(parts)
-            own = [*parts.own.values()]
-            self.categories = own[0].categories if own else ()
-            self.keeps_text = len(own) == parts.count and all(part.keeps_text for part in own)
-            self.missing = missing_of(own)
         else:
             self._summary = Summary.joined(map(_summary_of, parts))
-            parts = in_one_code(parts)
-            self.categories = parts[0].categories
-            self.keeps_text = all(part.keeps_text for part in parts)
+            sources = parts = [*in_one_code(parts)]
             require_alike((part.where, kind_of_rows(part.shape[1:], part.dtype)) for part in parts)
-            self.dtype, self.missing = parts[0].dtype, missing_of(parts)
-            self.shape = (sum(map(len, parts)), *parts[0].shape[1:])
+            count, rows = len(parts), sum(map(len, parts))
+            self.dtype, row_shape = parts[0].dtype, parts[0].shape[1:]
+        self.shape = (rows, *row_shape)
+        self.missing = missing_of(sources)
+        self.keeps_text = len(sources) == count and all(part.keeps_text for part in sources)
         self.where, self.access, self.details = self._summary.described()
-        if self.categories:
-            self.details = shown_categories(self.categories)
+        if sources and (names := sources[0].categories):
+            self.categories, self.details = names, shown_categories(names)
         self._given = parts
         self.paths = paths
 
