@@ -82,15 +82,15 @@ def pace(
     decoded = max(max(each.chunk_bytes, each.packed_bytes * verify) for each in arrays)
     packed = max(array.packed_bytes for array in arrays)
 
-    def cache(block: int, blocks: int) -> int:
-        return blocks * max(block, decoded) if decoded else 0
-
-    def in_use(block: int, blocks: int) -> int:
-        each = COPIES * block + CODING * (decoded + packed)
-        return runtime + SPARE + max(held.values()) + cache(block, blocks) + blocks * each
+    def paced(threads: int, block: int) -> tuple[Pace, int]:
+        blocks = threads + WAITING if threads else 1
+        cached = blocks * max(block, decoded) if decoded else 0
+        moved = blocks * (COPIES * block + CODING * (decoded + packed))
+        in_use = runtime + SPARE + max(held.values()) + cached + moved
+        return Pace(threads=threads, block_bytes=block, cache_bytes=cached), in_use
 
     unit = max(units.values())
-    least = in_use(unit, 1)
+    _, least = paced(0, unit)
     memory = max(runtime + SPARE + MEMORY, least) if memory is None else memory
     if least > memory:
         largest = max(arrays, key=lambda each: held[each] + units[each] + each.chunk_bytes)
@@ -100,13 +100,11 @@ def pace(
             f"whole; --memory {-(-(least + SPARE) // 10**6)}MB would do"
         )
     together = (array.source.blocks.largest * array.source.row_bytes for array in arrays)
-    block = max(MOVED_BYTES, unit, *together)
-    fitting = (n for n in range(cores, 0, -1) if in_use(block, n + WAITING) <= memory)
-    threads = next(fitting, 0)
-    while not threads and in_use(block, 1) > memory:
-        block = max(unit, block // 2)
-    blocks = threads + WAITING if threads else 1
-    return Pace(threads=threads, block_bytes=block, cache_bytes=cache(block, blocks))
+    how, in_use = paced(cores, max(MOVED_BYTES, unit, *together))
+    while in_use > memory:
+        fewer, half = max(0, how.threads - 1), max(unit, how.block_bytes // 2)
+        how, in_use = paced(fewer, how.block_bytes if how.threads else half)
+    return how
 
 
 def _held(array: Array, kind: Format, *, verify: bool) -> int:
