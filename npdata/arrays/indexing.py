@@ -59,7 +59,7 @@ def row_number(index: object, rows: int) -> int:
     except TypeError:
         raise _wrong_type(index) from None
     if not -rows <= number < rows:
-        raise _outside(number, rows, "")
+        raise _outside(number, rows)
     return number + rows if number < 0 else number
 
 
@@ -96,25 +96,15 @@ def row_numbers(indices: object, rows: int, *, masks: bool = True) -> Ints:
         cure = take_one_of(indices) or "give them in one dimension"
         raise RowIndexTypeError(f"indices of shape {array.shape} select no batch of rows; {cure}")
     if array.dtype.kind == "b":
-        if not masks:
-            raise RowIndexTypeError(
-                f"a batch of {len(array)} bools was asked for, where each must be a row number: a "
-                "Subset or a sampler takes np.flatnonzero(mask), indices= the mask itself"
-            )
-        if len(array) != rows:
-            raise RowIndexError(
-                f"a mask of {len(array)} bools was given for {rows} rows; give one for each row"
-            )
-        return np.flatnonzero(array)
-    if array.dtype.kind not in "iu" and (array.size or isinstance(indices, np.ndarray)):
-        _refuse_huge(indices, rows)
-        raise _wrong_type(indices)
-    if array.size == 0:
+        return _rows_of_mask(array, rows, allowed=masks)
+    if array.size == 0 and (array.dtype.kind in "iu" or not isinstance(indices, np.ndarray)):
         return np.zeros(0, np.int64)
+    if array.dtype.kind not in "iu":
+        raise _no_integers(indices, rows)
     low, high = array.min(), array.max()
     if low < -rows or high >= rows:
-        where = np.flatnonzero((array < -rows) | (array >= rows))[0]
-        raise _outside(int(array[where]), rows, f" at position {where} of the indices")
+        place = np.flatnonzero((array < -rows) | (array >= rows))[0]
+        raise _outside(int(array[place]), rows, place)
     numbers = np.array(array, np.int64)
     return np.where(numbers < 0, numbers + rows, numbers) if low < 0 else numbers
 
@@ -212,13 +202,27 @@ def _as_array(indices: object) -> NDArray[Any]:
         raise RowIndexTypeError(f"the indices make no array of integers: {cure}") from None
 
 
-def _refuse_huge(indices: Any, rows: int) -> None:
-    """Raise `RowIndexError` for ints of which NumPy makes floats or objects, as of 2**70."""
+def _rows_of_mask(mask: NDArray[Any], rows: int, *, allowed: bool) -> Ints:
+    if not allowed:
+        raise RowIndexTypeError(
+            f"a batch of {len(mask)} bools was asked for, where each must be a row number: a "
+            "Subset or a sampler takes np.flatnonzero(mask), indices= the mask itself"
+        )
+    if len(mask) != rows:
+        raise RowIndexError(
+            f"a mask of {len(mask)} bools was given for {rows} rows; give one for each row"
+        )
+    return np.flatnonzero(mask)
+
+
+def _no_integers(indices: Any, rows: int) -> RowIndexError | RowIndexTypeError:
+    """Give the error; of ints like 2**70, of which NumPy makes floats or objects, which is out."""
     numbers = list(indices)
     if all(isinstance(each, int | np.integer) and not isinstance(each, bool) for each in numbers):
         for place, number in enumerate(numbers):
             if not -rows <= number < rows:
-                raise _outside(number, rows, f" at position {place} of the indices")
+                return _outside(number, rows, place)
+    return _wrong_type(indices)
 
 
 def _wrong_type(index: object) -> RowIndexTypeError:
@@ -245,6 +249,7 @@ def _cure(index: object) -> str:
     return ""
 
 
-def _outside(number: int, rows: int, where: str) -> RowIndexError:
+def _outside(number: int, rows: int, place: int | None = None) -> RowIndexError:
+    at = "" if place is None else f" at position {place} of the indices"
     known = f"rows are {-rows} to {rows - 1}" if rows else "there are no rows"
-    return RowIndexError(f"row {number}{where} is out of range; {known}")
+    return RowIndexError(f"row {number}{at} is out of range; {known}")
