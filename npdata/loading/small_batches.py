@@ -126,37 +126,34 @@ class RunTask:
             return self._singly(run, error)  # made one by one, they tell which of them it is
 
     def _together(self, run: RunRows) -> Made:
-        one = self.one
+        one, late, dtypes = self.one, self.late, None
         rows = run.rows if one.chosen is None else one.chosen[run.rows]
         sizes, mask = [len(run.batches[0])] * len(run.batches), _mask_of(run.batches)
-        late, sender, allocate = self.late, one.sender, one.allocate
         # To look at the row numbers again would wait for the interpreter once more: 1.08 times.
         if late is None:
-            fields = one.cast_here(one.dataset.gathered(rows, allocate))
-            nbytes, dtypes = nbytes_of(fields), None
+            fields = one.cast_here(one.dataset.gathered(rows, one.allocate))
+            nbytes = nbytes_of(fields)
         else:
-            fields = one.dataset.gathered(rows, allocate, late.fields)
+            fields = one.dataset.gathered(rows, one.allocate, late.fields)
             nbytes, dtypes = len(rows) * late.row_bytes, late.dtypes
-        if sender is None:
-            run_of_all = (fields, *mask) if mask else fields
-            made = _taken_apart(run_of_all, sizes, masked=bool(mask), dtypes=dtypes)
+        apart = functools.partial(_taken_apart, sizes=sizes, masked=bool(mask), dtypes=dtypes)
+        if one.sender is None:
+            made = apart((fields, *mask) if mask else fields)
         else:  # when the loop asks for the first
-            arrived = map(sender.receive, [sender.send(fields, mask)])
-            apart = functools.partial(_taken_apart, sizes=sizes, masked=bool(mask))
+            arrived = map(one.sender.receive, [one.sender.send(fields, mask)])
             made = itertools.chain.from_iterable(map(apart, arrived))
         return Made(_ended_by_an_error(made, run), sizes, nbytes)
 
     def _singly(self, run: RunRows, failed: Exception) -> Made:
         made: list[Made] = []
-        for number, rows in enumerate(run.batches, run.first):
-            try:
+        try:
+            for number, rows in enumerate(run.batches, run.first):
                 made.append(self.one(Job(number=number, rows=rows)))
-            except Exception as error:
-                if not made:
-                    raise
-                failed = error
-                break
-        else:
+        except Exception as error:
+            if not made:
+                raise
+            failed = error
+        if len(made) == len(run.batches):
             raise failed  # of no batch: a signal handler of the user raised it
         batches = itertools.chain.from_iterable(each.batches for each in made)
         sizes = [size for each in made for size in each.sizes]
@@ -220,8 +217,8 @@ def _parts(tensor: Tensor, sizes: list[int], dtype: str | None = None) -> Iterat
     if tensor.device.type != "cpu":
         return iter(torch.unsafe_split_with_sizes(tensor, sizes))  # each with a version of its own
     # One call of C after the other, 0.6 µs a tensor; torch.split_copy takes 1.5.
-    array: NDArray[Any] = tensor.numpy()
+    array = tensor.numpy()
     parts: Iterable[NDArray[Any]] = array.reshape(len(sizes), sizes[0], *array.shape[1:])
-    return map(
-        torch.from_numpy, parts if dtype is None else map(methodcaller("astype", dtype), parts)
-    )
+    if dtype is not None:
+        parts = map(methodcaller("astype", dtype), parts)
+    return map(torch.from_numpy, parts)
