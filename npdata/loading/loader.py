@@ -434,11 +434,12 @@ class Loader:
 
     def _begin(self, batches: Iterator[Any]) -> Pipeline:
         """Give how batches are made to an iteration that begins, of the size that is set by now."""
-        refuse_to_begin_again(self._sampler, batches, self._begun)
-        self._pipeline = self._pipeline.following(self._dataset).resized(self._sampler)
+        dataset, sampler = self._dataset, self._sampler
+        refuse_to_begin_again(sampler, batches, self._begun)
+        self._pipeline = self._pipeline.renewed(dataset, sampler)
         if self._options.resident is not False:
             held = self._held or self._load()
-            pipeline = held.pipeline.following(self._dataset).resized(self._sampler)
+            pipeline = held.pipeline.renewed(dataset, sampler)
             if pipeline.sender is not None:  # the streamed one has worked out what makes a run
                 run = self._pipeline.schedule.run
                 pipeline = replace(pipeline, schedule=replace(pipeline.schedule, run=run))

@@ -95,19 +95,18 @@ class Pipeline:
             batch_size=getattr(sampler, "batch_size", None),
         )
 
-    def resized(self, sampler: Any) -> Self:
-        """Decide anew where the batch size of the sampler was set since; else give it as it is."""
-        size = getattr(sampler, "batch_size", None)
-        if self.batch_size in (None, size):
-            return self
-        return self.of(self.dataset, sampler, self.options)
+    def renewed(self, dataset: Any, sampler: Any) -> Self:
+        """Read the rows that the subsets within `dataset`, for which it was made, choose by now.
 
-    def following(self, dataset: Any) -> Self:
-        """Read the rows that the subsets within `dataset`, for which it was made, choose by now."""
-        if choose_alike(self.sent, dataset):
-            return self
-        sent = rebuilt(dataset, datasets_within(self.sent))
-        return replace(self, sent=sent, dataset=sent if self.dataset is self.sent else dataset)
+        It is decided anew where the batch size of the sampler was set since.
+        """
+        made, size = self, getattr(sampler, "batch_size", None)
+        if not choose_alike(self.sent, dataset):
+            sent = rebuilt(dataset, datasets_within(self.sent))
+            made = replace(self, sent=sent, dataset=sent if self.dataset is self.sent else dataset)
+        if self.batch_size in (None, size):
+            return made
+        return self.of(made.dataset, sampler, self.options)
 
     @classmethod
     def on_device(cls, dataset: Any, options: Options, sender: Sender) -> Self:
@@ -128,29 +127,9 @@ class Pipeline:
 
     def start(self, batches: Iterator[Any]) -> Prefetcher[Job, Made]:
         """Begin to make the batches of these row numbers, one by one or in runs."""
-        schedule, alone = self.schedule, self.schedule.alone
-        late, taken = None, batches
+        schedule, options = self.schedule, self.options
         dataset, chosen = one_dataset(self.sent) or (self.sent, None)
-        in_runs = (
-            schedule.run > 1
-            and isinstance(batches, RunBatches)
-            and batches.rows <= len(self.sent)
-            and gathers_in_runs(dataset)
-        )
-        if in_runs:
-            taken = runs_of(batches, schedule.run)
-            if schedule.casts_late:
-                late = LateCasts.of(dataset.fields.values(), self.options.dtype)
-        elif schedule.threads and not self.ordered:
-            taken = map(_kept, batches)
-        plan = ReadAhead.of(self.dataset, self.options.memory_budget) if self.ordered else None
-        jobs = map(Job, itertools.count(), taken) if plan is None else plan.jobs(taken)
         allocate: Allocate = pinned_memory if schedule.pinned else self.buffers or plain_memory
-        begin: Callable[[], object] = int
-        if schedule.pinned or self.sender is not None:
-            device = self.options.device
-            index = torch.accelerator.current_device_index() if device is None else device.index
-            begin = functools.partial(torch.accelerator.set_device_index, index)
         task = BatchTask(
             dataset=dataset,
             chosen=chosen,
@@ -160,16 +139,36 @@ class Pipeline:
             allocate=allocate,
             pinned=schedule.pinned,
             sender=self.sender,
-            dtype=self.options.dtype,
+            dtype=options.dtype,
         )
+        function: Callable[[Job], Made] = task
+        taken: Iterator[Any] = batches
+        if (
+            schedule.run > 1
+            and isinstance(batches, RunBatches)
+            and batches.rows <= len(self.sent)
+            and gathers_in_runs(dataset)
+        ):
+            casts_late = schedule.casts_late
+            late = LateCasts.of(dataset.fields.values(), options.dtype) if casts_late else None
+            function, taken = RunTask(task, late), runs_of(batches, schedule.run)
+        elif schedule.threads and not self.ordered:
+            taken = map(_kept, batches)
+        plan = ReadAhead.of(self.dataset, options.memory_budget) if self.ordered else None
+        jobs = map(Job, itertools.count(), taken) if plan is None else plan.jobs(taken)
+        begin: Callable[[], object] = int
+        if schedule.pinned or self.sender is not None:
+            device = options.device
+            index = torch.accelerator.current_device_index() if device is None else device.index
+            begin = functools.partial(torch.accelerator.set_device_index, index)
         return Prefetcher(
-            RunTask(task, late) if in_runs else task,
+            function,
             jobs,
             threads=schedule.threads,
             depth=schedule.depth,
             begin=begin,
             helps=schedule.helps,
-            turns=None if alone is None else Turns(alone, self.comparison),
+            turns=Turns(schedule.alone, self.comparison) if schedule.alone else None,
             cores=schedule.cores,
         )
 
