@@ -3,7 +3,7 @@
 Idea: the consumer takes jobs from an iterator and puts them into a queue that threads serve; each
 job has a slot of its own, and the slots are emptied in order. To wake a thread costs the consumer
 up to 50 us, so it puts in several jobs at a time. Invariant: once the consumer has dropped or
-closed a `Prefetcher`, or was interrupted inside it, its threads end; they refer to the queue and
+closed a `Prefetcher`, or was interrupted inside it, its threads end; they refer to the tasks and
 the function, never to the `Prefetcher`. Of batches it knows nothing but how its errors name jobs.
 """
 
@@ -41,18 +41,20 @@ _starting = ForkSafeLock()
 """Is held by the thread that starts others."""
 
 
-class _Queue:
-    """What the threads of one prefetcher share: a slot, a job and its modes; None ends a thread.
+class _Shared:
+    """What a prefetcher and its threads share, which watch `owner` for the end of it.
 
-    It outlives the prefetcher in its threads, which watch `owner` for the end of it.
+    A task is a slot, a job and its modes; None ends a thread.
     """
 
     def __init__(self, owner: "Prefetcher[Any, Any]") -> None:
         self.tasks: queue.SimpleQueue[_Task | None] = queue.SimpleQueue()
         self.starter: int | None = None
         """The thread that starts the others, once it has begun."""
+        self.ready: queue.SimpleQueue[Outcome] = queue.SimpleQueue()
+        """Gets what `begin` gave or raised in each thread."""
         self.started: queue.SimpleQueue[None] = queue.SimpleQueue()
-        """Gets one thing when it has ended, for whoever ends the threads."""
+        """Gets one thing when the starter has ended, for whoever ends the threads."""
         self.closed = False
         self.owner = weakref.ref(owner)
 
@@ -119,15 +121,14 @@ class Prefetcher(Iterator[Result], Generic[Job, Result]):
         self.is_threaded = threads > 0
         self._slots: deque[_Slot] | None = deque()
         """Of the jobs under way, in order; None once it was closed."""
-        self._queue = _Queue(self)
-        self._ready: queue.SimpleQueue[Outcome] = queue.SimpleQueue()
-        arguments = (function, self._queue, begin, self._ready, cores)
+        self._shared = _Shared(self)
+        arguments = (function, self._shared, begin, cores)
         self._threads = [
             threading.Thread(target=_serve, args=arguments, name="npdata", daemon=True)
             for _ in range(threads)
         ]
         # Also called when the interpreter exits, before the memory that threads read goes away.
-        self._stop = weakref.finalize(self, _drop, self._queue, self._threads, self._process)
+        self._stop = weakref.finalize(self, _drop, self._shared, self._threads, self._process)
         try:
             if threads and turns is None:
                 self._submit(self._slots, depth)
@@ -164,9 +165,9 @@ class Prefetcher(Iterator[Result], Generic[Job, Result]):
     def close(self) -> None:
         """End the threads, after the job that each is at; idempotent."""
         self._slots = self._jobs = None
-        self._queue.close()
+        self._shared.close()
         if self._stop.detach() is not None:
-            _stop(self._queue, self._threads, self._process)
+            _stop(self._shared, self._threads, self._process)
 
     def __enter__(self) -> Self:
         return self
@@ -208,11 +209,11 @@ class Prefetcher(Iterator[Result], Generic[Job, Result]):
     def _does_one(self) -> bool:
         """Do the next job that no thread has begun, on one core; tell whether there was one."""
         try:
-            task = self._queue.tasks.get_nowait()
+            task = self._shared.tasks.get_nowait()
         except queue.Empty:
             return False
         if task is None:  # it was closed
-            self._queue.tasks.put(None)
+            self._shared.tasks.put(None)
             return False
         slot, job, _ = task
         result, error = without_threads(_outcome, self._function, job)
@@ -223,18 +224,18 @@ class Prefetcher(Iterator[Result], Generic[Job, Result]):
 
     def _submit(self, slots: deque[_Slot], depth: int) -> None:
         """Put in jobs until `depth` are under way, for threads that are started with the first."""
-        if self._queue.starter is None:
+        if self._shared.starter is None:
             with contextlib.suppress(ThreadError):
-                undisturbed(_start, self._queue, self._threads, self._ready)
+                undisturbed(_start, self._shared, self._threads)
             given = sum(thread.ident is not None for thread in self._threads)
-            if given < len(self._threads) and not self._queue.closed:
+            if given < len(self._threads) and not self._shared.closed:
                 instead = "give a Loader num_threads=0, which makes batches without any"
                 raise threads_refused(len(self._threads), given, instead)
         modes = Modes.here()
         while (jobs := self._jobs) is not None and len(slots) < depth:
             slot: _Slot = queue.SimpleQueue()
             try:
-                self._queue.tasks.put((slot, next(jobs), modes))
+                self._shared.tasks.put((slot, next(jobs), modes))
             except StopIteration:
                 self._jobs = None
                 return
@@ -258,29 +259,26 @@ def _outcome(function: Callable[..., Any], *arguments: Any) -> Outcome:
 
 def _serve(
     function: Callable[[Any], Any],
-    tasks: _Queue,
+    shared: _Shared,
     begin: Callable[[], object],
-    ready: "queue.SimpleQueue[Outcome]",
     cores: int,
 ) -> None:
     # The first call in a thread sets its number to that of the process: it must come before.
     torch.get_num_threads()
     torch.set_num_threads(cores)
-    ready.put(_outcome(begin))
-    while (task := tasks.get()) is not None:
+    shared.ready.put(_outcome(begin))
+    while (task := shared.get()) is not None:
         slot, job, modes = task
         # Another thread may wait for a job that was given up.
-        slot.put((None, StopIteration()) if tasks.closed else _outcome(modes.run, function, job))
+        slot.put((None, StopIteration()) if shared.closed else _outcome(modes.run, function, job))
         del task, slot, job, modes
-    tasks.tasks.put(None)
+    shared.tasks.put(None)
 
 
-def _start(
-    tasks: _Queue, threads: list[threading.Thread], ready: "queue.SimpleQueue[Outcome]"
-) -> None:
-    tasks.starter = threading.get_ident()
+def _start(shared: _Shared, threads: list[threading.Thread]) -> None:
+    shared.starter = threading.get_ident()
     try:
-        if tasks.closed:
+        if shared.closed:
             return
         # torch.set_num_threads is meant for the calling thread, but is also what threads that
         # first use torch later begin with: that is put back, for threads of the user.
@@ -292,30 +290,30 @@ def _start(
                 with contextlib.suppress(RuntimeError):  # the system gives no more
                     for thread in threads:
                         thread.start()
-                outcomes = [ready.get() for thread in threads if thread.ident is not None]
+                outcomes = [shared.ready.get() for thread in threads if thread.ident is not None]
             finally:
                 torch.set_num_threads(cores)
     finally:
-        tasks.started.put(None)
+        shared.started.put(None)
     for _, error in outcomes:
         if error is not None:
             raise error
 
 
-def _drop(tasks: _Queue, threads: list[threading.Thread], process: int) -> None:
+def _drop(shared: _Shared, threads: list[threading.Thread], process: int) -> None:
     exits = not threading.main_thread().is_alive()
-    _stop(tasks, threads, process, None if exits else MOST_SECONDS)
+    _stop(shared, threads, process, None if exits else MOST_SECONDS)
 
 
 def _stop(
-    tasks: _Queue, threads: list[threading.Thread], process: int, seconds: float | None = None
+    shared: _Shared, threads: list[threading.Thread], process: int, seconds: float | None = None
 ) -> None:
     if this_process.number != process:
         return
-    tasks.close()  # from now on no starter begins
-    if tasks.starter not in (None, threading.get_ident()):
+    shared.close()  # from now on no starter begins
+    if shared.starter not in (None, threading.get_ident()):
         with contextlib.suppress(queue.Empty):
-            tasks.started.get(timeout=seconds)
+            shared.started.get(timeout=seconds)
     for thread in threads:
         # Garbage may be collected in any thread, also in one of these.
         if thread.ident is not None and thread is not threading.current_thread():

@@ -277,7 +277,7 @@ class TestLettingGo:
         reader.start()
         closer = threading.Thread(target=results.close)
         closer.start()
-        while not results._queue.closed:
+        while not results._shared.closed:
             pass
         may_end.set()
         for thread in (closer, reader):
@@ -286,7 +286,7 @@ class TestLettingGo:
 
     def test_a_thread_that_dies_is_an_error_and_no_wait_for_ever(self) -> None:
         results = Prefetcher(lambda job: job, itertools.count(), threads=1, depth=1)
-        results._queue.tasks.put(None)
+        results._shared.tasks.put(None)
         with pytest.raises(ThreadError, match="has died: begin a new iteration"):
             for _ in results:
                 pass
