@@ -54,12 +54,7 @@ def sampler_for(
     _require_rows_of(dataset, sampler)
     drop_last = order.pop("drop_last")
     given = [name for name, value in order.items() if not is_default(value, _ORDER[name])]
-    of_rows = isinstance(sampler, Sampler) and not isinstance(sampler, BatchSampler)
-    single = of_rows and batch_sampler is None
-    own = getattr(sampler, "batch_size", None)
-    if own is None and batch_size is not None and batch_sampler is None:
-        first = next(iter(sampler), None) if isinstance(sampler, Sequence) else None
-        single = not holds_rows(first)
+    single = batch_sampler is None and _gives_single_rows(sampler, batch_size)
     if drop_last and not single:
         given.append("drop_last")
     if given:
@@ -74,7 +69,7 @@ def sampler_for(
                 "batch_sampler="
             )
         return BatchSampler(sampler, batch_size, drop_last)
-    if batch_size not in (None, own):
+    if batch_size not in (None, getattr(sampler, "batch_size", None)):
         raise LoaderError(f"batch_size={batch_size}, but sampler= decides it; leave it out")
     return sampler
 
@@ -99,6 +94,14 @@ def _require_rows_of(dataset: Any, sampler: Any) -> None:
             f"sampler= numbers {sampler.rows} rows, and the dataset has {len(dataset)}: make it "
             "of the dataset, BlockBatchSampler(dataset, 64); indices= chooses rows"
         )
+
+
+def _gives_single_rows(sampler: Any, batch_size: int | None) -> bool:
+    """Tell by the first of a list; what is no list and has no size gives them to a `batch_size`."""
+    if batch_size is not None and getattr(sampler, "batch_size", None) is None:
+        first = next(iter(sampler), None) if isinstance(sampler, Sequence) else None
+        return not holds_rows(first)
+    return isinstance(sampler, Sampler) and not isinstance(sampler, BatchSampler)
 
 
 def refuse_to_begin_again(sampler: Any, batches: Any, before: Any) -> None:
