@@ -114,11 +114,11 @@ class BatchTask:
         return Made(batches, (len(job.rows),), nbytes)
 
     def cast_here(self, fields: Any) -> Any:
-        """Cast what is not cast on a device: there it is all that grows, or that is finished."""
+        """Cast all but what the device casts: what grows, or all that is finished there."""
         if self.sender is not None and self.sender.finish is not None:
             return fields
-        after = None if self.sender is None else False
-        return allocating_from(self.allocate, cast, fields, self.dtype, after)
+        growing = None if self.sender is None else False
+        return allocating_from(self.allocate, cast, fields, self.dtype, growing)
 
 
 def _looked_up(rows: Any, chosen: Ints) -> Any:

@@ -26,14 +26,14 @@ from npdata.loading.wrapped_datasets import is_direct
 DTypes: TypeAlias = torch.dtype | Mapping[Any, torch.dtype] | None
 
 
-def cast(batch: Any, dtype: DTypes, after: bool | None = None) -> Any:
+def cast(batch: Any, dtype: DTypes, growing: bool | None = None) -> Any:
     """Cast the tensors of a batch: all of them to one dtype, or fields by name or position.
 
     Arrays of numbers become tensors of it. The lengths of a `Padded` stay int64.
 
-    `after` True casts only those that grow, for after the copy, False only the others, for before
-    it; None casts all. Raises `LoaderError` (a ValueError) where a name is no field of the batch,
-    `ConversionError` with the field for floats that no integer of the dtype can hold.
+    `growing` True casts only those that get more bytes, which the device does after the copy, False
+    only the others; None casts all. Raises `LoaderError` (a ValueError) where a name is no field of
+    the batch, `ConversionError` with the field for floats that no integer of the dtype can hold.
 
     Examples:
         >>> cast([torch.zeros(2), torch.zeros(2)], {1: torch.int8})
@@ -49,7 +49,7 @@ def cast(batch: Any, dtype: DTypes, after: bool | None = None) -> Any:
     def field(label: Any, part: Any) -> Any:
         wanted = dtype.get(label) if isinstance(dtype, Mapping) else dtype
         try:
-            return part if wanted is None else _cast_all(part, wanted, after)
+            return part if wanted is None else _cast_all(part, wanted, growing)
         except ConversionError as error:
             raise ConversionError(f"field {label!r} (dtype= of the Loader): {error}") from None
 
@@ -113,29 +113,29 @@ def _has_fields_of(kind: Any, dataset: Any) -> bool:
     return isinstance(dataset, kind) and getattr(method, "__func__", None) is kind.__getitems__
 
 
-def _cast_all(part: Any, dtype: torch.dtype, after: bool | None) -> Any:
+def _cast_all(part: Any, dtype: torch.dtype, growing: bool | None) -> Any:
     if isinstance(part, Padded):
         try:
-            return part._replace(values=_cast(part.values, dtype, after))
+            return part._replace(values=_cast(part.values, dtype, growing))
         except ConversionError:
             there = part.mask()
             refuse_lost_numbers(part.values[there], dtype)
             padding = part.values[~there].reshape(-1)[0].item()
             raise ConversionError(f"the padding, {padding}, is no {dtype}: give padding=") from None
     if isinstance(part, list | tuple | dict):
-        return map_fields(lambda _, each: _cast_all(each, dtype, after), part)
+        return map_fields(lambda _, each: _cast_all(each, dtype, growing), part)
     if isinstance(part, np.ndarray) and part.dtype.kind in "biufc":
         part = as_tensor(part)
-    return _cast(part, dtype, after) if isinstance(part, Tensor) else part
+    return _cast(part, dtype, growing) if isinstance(part, Tensor) else part
 
 
-def _cast(tensor: Tensor, dtype: torch.dtype, after: bool | None) -> Tensor:
+def _cast(tensor: Tensor, dtype: torch.dtype, growing: bool | None) -> Tensor:
     grows = dtype.itemsize > tensor.dtype.itemsize
-    if tensor.dtype == dtype or (after is not None and after != grows):
+    if tensor.dtype == dtype or growing not in (None, grows):
         return tensor
     refuse_lost_numbers(tensor, dtype)
-    there = tensor.device.type != "cpu"
-    if after or there or tensor.is_nested or tensor.layout != torch.strided:
+    plain = tensor.layout == torch.strided and not tensor.is_nested
+    if tensor.device.type != "cpu" or not plain:
         return tensor.to(dtype)
     out = batch_memory()(tuple(tensor.shape), dtype)
     return copy_values(tensor, out) if tensor.is_contiguous() else out.copy_(tensor)

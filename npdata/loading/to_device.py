@@ -100,7 +100,7 @@ class Sender:
         with self._on_side():
             there, *masks = map_tensors(self._copy, (fields, *mask))
             if self.finish is None:
-                there = cast(there, self._dtype, after=True)
+                there = cast(there, self._dtype, growing=True)
             else:
                 there = cast(self.finish(there), self._dtype)
             event = self._side.record_event() if self._side else None

@@ -31,16 +31,16 @@ def test_tensors_are_found_in_any_container() -> None:
 
 
 @pytest.mark.parametrize(
-    "after, expected",
+    "growing, expected",
     [
         (False, [torch.float32, torch.uint8, torch.float32]),
         (True, [torch.float64, torch.float32, torch.float32]),
         (None, [torch.float32] * 3),
     ],
 )
-def test_casts_that_grow_wait_for_the_copy(after: bool | None, expected: list) -> None:
+def test_casts_that_grow_wait_for_the_copy(growing: bool | None, expected: list) -> None:
     batch = [torch.zeros(2, dtype=d) for d in (torch.float64, torch.uint8, torch.float32)]
-    assert [part.dtype for part in cast(batch, torch.float32, after=after)] == expected
+    assert [part.dtype for part in cast(batch, torch.float32, growing=growing)] == expected
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, {"x": torch.float16}])
