@@ -129,7 +129,10 @@ def _looked_up(rows: Any, chosen: Ints) -> Any:
 
 def name_the_batch(error: Exception, number: int, rows: Any) -> None:
     """Add a note to the error of a batch, with its number and its rows."""
-    error.add_note(f"in batch {number} of this iteration, rows {_shown(rows)}")
+    numbers = list(rows)
+    shown = ", ".join(map(str, numbers[:8]))
+    more = f", ...] ({len(numbers)} of them)" if len(numbers) > 8 else "]"
+    error.add_note(f"in batch {number} of this iteration, rows [{shown}{more}")
 
 
 def _plain(rows: Any) -> Any:
@@ -163,9 +166,3 @@ def _mask_of(rows: Any, samples: Any) -> tuple[Tensor, ...]:
 def _pinned(tensor: Tensor) -> Tensor:
     plain = tensor.layout == torch.strided and not tensor.is_nested
     return tensor.pin_memory() if plain and not tensor.is_pinned() else tensor
-
-
-def _shown(rows: Any) -> str:
-    numbers = list(rows)
-    text = ", ".join(map(str, numbers[:8]))
-    return f"[{text}]" if len(numbers) <= 8 else f"[{text}, ...] ({len(numbers)} of them)"

@@ -139,9 +139,9 @@ class BySize:
         positions = np.arange(first, min(first + self.pool, self.recipe.samples))
         sizes = self.lengths[order(positions)]
         if self.recipe.shuffle is False:
-            return cut(positions, sizes, self.max_rows, self.padded)
+            return batches_of(positions, sizes, self.max_rows, self.padded)
         by_size = np.argsort(sizes, kind="stable")
-        batches = cut(positions[by_size], sizes[by_size], self.max_rows, self.padded)
+        batches = batches_of(positions[by_size], sizes[by_size], self.max_rows, self.padded)
         count, family = len(batches), Permutations.of(self.recipe.seed, epoch, BATCH_PURPOSE)
         turns = family.one(np.arange(count), count, member=number)
         return [batches[turn] for turn in turns.tolist()]
@@ -153,14 +153,14 @@ class BySize:
         return self.counted[epoch]
 
 
-def cut(positions: Ints, sizes: Ints, max_rows: int, padded: bool) -> list[Ints]:
+def batches_of(positions: Ints, sizes: Ints, max_rows: int, padded: bool) -> list[Ints]:
     """Cut positions into batches of at most `max_rows` rows, each as full as can be.
 
     Examples:
         >>> sizes = np.array([1, 2, 2, 5])
-        >>> [batch.tolist() for batch in cut(np.arange(4), sizes, 6, True)]
+        >>> [batch.tolist() for batch in batches_of(np.arange(4), sizes, 6, True)]
         [[0, 1, 2], [3]]
-        >>> [batch.tolist() for batch in cut(np.arange(4), sizes, 10, False)]
+        >>> [batch.tolist() for batch in batches_of(np.arange(4), sizes, 10, False)]
         [[0, 1, 2, 3]]
     """
     batches: list[Ints] = []

@@ -23,7 +23,7 @@ from npdata.runtime.made_once import made_once
 from npdata.sampling.order.block_layout import BlockLayout
 from npdata.sampling.order.checks import whole_number, whole_or_none
 from npdata.sampling.order.epoch_order import ORDER_VERSION, Order, Shuffle, draw_order, plan_order
-from npdata.sampling.order.row_arguments import row_numbers, rows_of, running_sum
+from npdata.sampling.order.row_arguments import rows_of, running_sum, subset_of
 from npdata.sampling.order.window import Window
 from npdata.sampling.order.wrapped import NO_ARRAY, chosen_rows, indices_of, within
 
@@ -83,7 +83,7 @@ class Recipe:
         seed = whole_number("seed", seed, least=0, below=1 << 64)
         count = whole_or_none("lanes", lanes) or 1
         _require_one_order(shuffle, count, weighted=weights is not None)
-        subset = None if indices is None else row_numbers(indices, rows)
+        subset = None if indices is None else subset_of(indices, rows)
         totals = None if weights is None else running_sum(weights, rows, subset)
         block_rows = whole_or_none("block_rows", block_rows)
         window_blocks = whole_or_none("window_blocks", window_blocks)

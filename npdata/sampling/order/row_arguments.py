@@ -34,11 +34,11 @@ def rows_of(data: int | Sized) -> int:
     return whole_number("the number of rows", length, least=0, below=1 << 62)
 
 
-def row_numbers(indices: ArrayLike, rows: int) -> Ints:
+def subset_of(indices: ArrayLike, rows: int) -> Ints:
     """Give `indices=` as row numbers, int64.
 
     Examples:
-        >>> row_numbers([True, False, True], 3).tolist()
+        >>> subset_of([True, False, True], 3).tolist()
         [0, 2]
     """
     several = take_one_of(indices)

@@ -14,7 +14,7 @@ from torch.utils.data import DataLoader, Subset
 import npdata
 from npdata import BlockBatchSampler, NumpyDataset
 from npdata.errors import SamplerError, StateError
-from npdata.sampling.order.by_size import cut
+from npdata.sampling.order.by_size import batches_of
 
 lengths = st.lists(st.integers(0, 30), min_size=1, max_size=200)
 
@@ -68,7 +68,7 @@ def test_a_subset_comes_in_batches_that_fit(sizes: list[int], data: Any, shuffle
 @given(lengths, st.integers(30, 90), st.booleans())
 def test_batches_are_as_full_as_can_be(sizes: list[int], most: int, padded: bool) -> None:
     held = np.maximum(1, np.array(sizes))
-    batches = cut(np.arange(len(held)), held, most, padded)
+    batches = batches_of(np.arange(len(held)), held, most, padded)
     assert np.concatenate(batches).tolist() == list(range(len(held)))
     for batch, after in itertools.pairwise(batches):
         more = np.append(batch, after[0])
