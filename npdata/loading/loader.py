@@ -342,15 +342,15 @@ class Loader:
             [[2, 3], [4, 5]]
         """
         sampler, now = self._sampler, self._followed
-        if now is not None:
+        if now is None:
+            if isinstance(sampler, BlockBatchSampler):
+                return sampler.cursor.state(None, 0)
+        else:
             self._under_way.warn_of_others(now)
-        if now is None and isinstance(sampler, BlockBatchSampler):
-            return sampler.cursor.state(None, 0)
-        consumed = 0 if now is None else now.counter.batches
-        if now is not None and isinstance(now.batches, RunBatches):
-            return now.batches.state_after(consumed)
+            if isinstance(now.batches, RunBatches):
+                return now.batches.state_after(now.counter.batches)
         method = _method_of(sampler, "state_dict", takes="consumed")
-        state: dict[str, Any] = method(consumed=consumed)
+        state: dict[str, Any] = method(consumed=0 if now is None else now.counter.batches)
         return state
 
     @explained()
@@ -422,7 +422,7 @@ class Loader:
 
     @property
     def _followed(self) -> Counted | None:
-        """The iteration that is meant, unless an epoch or a state was set since, here or there."""
+        """The iteration that is meant, unless an epoch or a state of the sampler was set since."""
         sampler = self._sampler
         was_set = isinstance(sampler, BlockBatchSampler) and sampler.cursor.place.was_set
         return None if was_set else self._under_way.meant

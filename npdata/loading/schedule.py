@@ -190,8 +190,8 @@ def _alone_on_many_cores(data: Data, *, beside_device: bool) -> Alone | None:
 def _alone_on_few_cores(data: Data, torch_cores: int) -> Alone | None:
     """Let time show who makes batches, where that is not known before.
 
-    It is of large ones without a function of the user where torch has one core: a thread and the
-    loop copy two at a time.
+    Known are large batches that no function of the user sees, where torch has one core: a thread
+    and the loop copy two at a time.
     """
     short = data.batch_bytes is not None and data.batch_bytes < LONG_COPY
     if short or data.spans or not data.gathers or torch_cores > 1:

@@ -29,10 +29,11 @@ LONG = 2
 class Alone:
     """When the consumer does all jobs: while it comes back soon, and they are short.
 
-    That is within `away` seconds or an eighth of a job, and below `job` seconds. Threads
-    have what follows long ones. Where it may be away for more than `LEAST_LOOP`, they have it once
-    jobs are long on average: a first job takes longer, and many cores copy slower in threads. If it
-    `compares`, it does the others too, unless threads take less time.
+    Soon is within `away` seconds, or an eighth of a job, and short is below `job` seconds. After
+    long jobs threads have the next ones. With more than `LEAST_LOOP` for `away`, the mean of a few
+    jobs is to be long: a first one takes longer, and many cores copy slower in threads. If it
+    `compares`, the consumer does jobs while it is away for longer too, unless threads take less
+    time.
     """
 
     away: float = LEAST_LOOP

@@ -43,7 +43,7 @@ class UnderWay:
 
     @property
     def meant(self) -> Counted | None:
-        """What has gone on since the one made last was made, else that one; None without any."""
+        """One that gave batches since the last was made, else the last; None without any."""
         since = (each for each in self._earlier if each.counter.batches > each.given)
         return next(since, self._latest)
 

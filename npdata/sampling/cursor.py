@@ -93,15 +93,18 @@ class Cursor:
         self.place = Place(coming=Start(run.start.epoch + 1, 0), begun=True, run=run)
 
     def go_on(self, run: Run) -> None:
-        """Have a run that gives a batch under way, where another was made since it was."""
+        """Have a run under way again, which gives a batch after another iteration was made."""
         with beginning.get():
             if not self.place.was_set:
                 self.place = replace(self.place, run=run)
 
     def state(self, run: Run | None, consumed: int | None) -> dict[str, int]:
         """Give the state after so many batches of a run (None: all); without a run, before it."""
-        epochs, start = self.epochs, self.place.coming if run is None else run.start
-        given = 0 if run is None else run.steps
+        epochs, coming = self.epochs, self.place.coming
+        if run is None:  # one that has given nothing
+            ranks = epochs.ranks()
+            run = Run(start=coming, ranks=ranks, counted=ranks)
+        given, start = run.steps, run.start
         count = given if consumed is None else whole_number("consumed", consumed, least=0)
         if count > given:
             raise StateError(
@@ -109,12 +112,10 @@ class Cursor:
                 "the iteration began, on a process that reads (with dispatch_batches=True of "
                 "Accelerate that is the first)"
             )
-        ranks = epochs.ranks() if run is None else run.counted
-        if run is not None and run.ended and count == given:
-            start = Start(start.epoch + 1, 0)
+        if run.ended and count == given:
+            after = Start(start.epoch + 1, 0)
         else:
-            position = start.position if run is None else run.position(count)
-            start = epochs.or_next(Start(start.epoch, position), ranks)
-        if run is not None and run.start.epoch < start.epoch < self.place.coming.epoch:
-            start = self.place.coming  # others have begun the epochs between
-        return state_at(start, epochs, ranks.world_size)
+            after = epochs.or_next(Start(start.epoch, run.position(count)), run.counted)
+        if start.epoch < after.epoch < coming.epoch:
+            after = coming  # others have begun the epochs between
+        return state_at(after, epochs, run.counted.world_size)

@@ -206,8 +206,7 @@ class Epochs:
             yield self._cut(order, again, ranks.batch_size, run)
         steps, size = ranks.whole_steps(position), _FIRST_CHUNK
         while steps:
-            count = min(size // ranks.batch_size, _SPAN // ranks.step_size)
-            count = min(steps, max(1, count))
+            count = max(1, min(steps, size // ranks.batch_size, _SPAN // ranks.step_size))
             size = min(4 * size, _CHUNK)
             chunk = ranks.positions(position, count)
             chunk_rows = order(chunk.reshape(-1)).reshape(chunk.shape)

@@ -16,9 +16,9 @@ from npdata.sampling.who_asks import who_asks
 class RunBatches(Iterator[Any]):
     """The batches of one run, which begins when the first is asked for.
 
-    It goes on with an iterator that was at its end by one that gives nothing, since torchdata's
-    StatefulDataLoader may throw that one away and begin the next epoch with another. That must not
-    use up the next epoch.
+    Once it has the state of one that was at its end, it gives nothing: torchdata's
+    StatefulDataLoader may throw it away and begin the next epoch with another, and no epoch must be
+    left out.
     """
 
     def __init__(self, cursor: Cursor) -> None:
@@ -88,7 +88,7 @@ class RunBatches(Iterator[Any]):
         return self._cursor.epochs.steps(run.start, run.ranks)
 
     def length(self, whole: int) -> int:
-        """Give the batches of this run to who asks for the length of a loader that reads it.
+        """Give what `len` of a loader that reads this run is: the batches of the run.
 
         `whole` before it begins, and to Lightning, which counts the batches before it as well.
         """

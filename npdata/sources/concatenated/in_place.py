@@ -37,7 +37,7 @@ class PartlyInPlace(Source):
 
     @abstractmethod
     def _readers(self, owners: Ints) -> Callable[[int], Any]:
-        """Give what gives each of these parts to be read."""
+        """Give a function that opens each of these parts."""
 
     @made_once
     def _all_in_place(self) -> bool:
