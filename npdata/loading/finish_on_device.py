@@ -76,20 +76,17 @@ def sent_as_stored(dataset: Any, device: torch.device) -> tuple[Any, Finish | No
     if found is None or type(found[0]) is not NumpyDataset:
         return dataset, None
     part = found[0]
-    function = part.transforms.batch
-    if isinstance(function, Normalize) and not _any_lacks(part, device):
-        part = part.with_fields([*part.fields.values()], replace(part.transforms, batch=None))
-    else:
-        function = None
+    transforms, function = part.transforms, None
+    if isinstance(transforms.batch, Normalize) and not _any_lacks(part, device):
+        transforms, function = replace(transforms, batch=None), transforms.batch
     fields, decoders = dict(part.fields), {}
     for label, field in part.fields.items():
-        stored = None if part.transforms.any else _stored(field, device)
+        stored = None if transforms.any else _stored(field, device)
         if stored is not None:
             fields[label], decoders[label] = stored
     if function is None and not decoders:
         return dataset, None
-    if decoders:
-        part = part.with_fields([*fields.values()])
+    part = part.with_fields([*fields.values()], transforms)
     return rebuilt(dataset, iter([part])), Finish(decoders=decoders, function=function)
 
 
