@@ -234,10 +234,10 @@ class Loader:
 
         After a state was loaded that is what is left of its epoch.
         """
-        now, sampler_length = self._followed, len(self._sampler)
-        if now is None or now.counter.ended or not isinstance(now.batches, RunBatches):
-            return sampler_length
-        return now.batches.length(sampler_length)
+        now, length = self._followed, len(self._sampler)
+        if now is not None and not now.counter.ended and isinstance(now.batches, RunBatches):
+            return now.batches.length(length)
+        return length
 
     if not TYPE_CHECKING:
 

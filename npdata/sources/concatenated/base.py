@@ -121,7 +121,7 @@ class EndToEnd(CompositeSource):
 
     @property
     def ahead_bytes(self) -> int | None:
-        """What the parts allow that allow the least, by the share that they have of all rows."""
+        """The least that a part allows, over the share of the rows that such parts have."""
         limits = [(len(p), n) for p in self.own.values() if (n := p.ahead_bytes) is not None]
         if not limits:
             return None

@@ -113,7 +113,7 @@ class ConcatSource(PartlyInPlace, EndToEnd):
 
     @made_once
     def _shards(self) -> Shards:
-        """Where the rows of each part lie, but for the number of the row."""
+        """Where the rows of each part lie: at the place that row 0 of all would have there."""
         parts, starts, arrays = self.parts, self.edges.starts[:-1], self._arrays
         places = np.zeros(len(starts), np.int64)
         places[parts.file >= 0] = parts.table.facts["offset"]
@@ -213,7 +213,7 @@ class ConcatSource(PartlyInPlace, EndToEnd):
 
 
 def _flattened(sources: Sequence[Source]) -> list[Source]:
-    """Give sources with the parts of those among them that were not worked out, in order."""
+    """Give sources in order, and for a sum whose parts are not worked out yet its terms."""
     found: list[Source] = []
     left = list(reversed(sources))
     while left:

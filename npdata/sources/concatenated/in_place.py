@@ -103,7 +103,7 @@ def read_parts(
     part: Callable[[int], Any],
     places: Ints | None = None,
 ) -> None:
-    """Let each of the `owners` read those of `rows` that it has; with `places`, to these."""
+    """Let parts read `rows`, part `owners[k]` the k-th, to `out`, or to these `places` of it."""
     for owner, at, inside in edges.split(rows, owners):
         if len(inside) == len(out):
             part(owner).read(inside, out)

@@ -119,7 +119,7 @@ def kind_of_rows(shape: tuple[int, ...], dtype: DType) -> str:
 
 
 def missing_of(parts: Iterable[Source]) -> int | None:
-    """Give the number that stands for no value in some part, and so does in all; None without."""
+    """Give the number that stands for no value, that of the first part with one; None without."""
     return next((part.missing for part in parts if part.missing is not None), None)
 
 
