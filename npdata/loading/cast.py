@@ -81,29 +81,34 @@ def dtypes_of(dataset: Any, dtype: DTypes) -> DTypes:
     and subclasses may give other fields: their names are looked at with the first batch.
     """
     if isinstance(dataset, NumpyDataset):
-        fields = dataset.fields
-        if isinstance(dtype, Mapping) and is_direct(dataset) and not dataset.transforms.any:
-            if list(dtype) == list(fields) == [0]:
-                dtype = dtype[0]
-            elif list(fields) != [0] or fields[0].dtype.names is None:  # else a dict of columns
-                require_fields("dtype", dtype, list(fields), LoaderError)
-        for label, field in fields.items():
-            wanted = dtype.get(label) if isinstance(dtype, Mapping) else dtype
-            if wanted is not None and wanted.is_floating_point and field.missing is not None:
-                raise LoaderError(
-                    f"dtype={wanted} would make numbers of missing times in field {label!r}, which "
-                    "are the smallest int64 here: give dtype= to the NumpyDataset, where times "
-                    "that are decoded become NaN, or name the other fields in dtype={...}"
-                )
-    elif _has_fields_of(Subset, dataset):
+        return _dtypes_of_fields(dataset, dtype)
+    if _has_fields_of(Subset, dataset):
         return dtypes_of(dataset.dataset, dtype)
-    elif _has_fields_of(StackDataset, dataset):
+    if _has_fields_of(StackDataset, dataset):
         parts = dataset.datasets
         named = dict(parts if isinstance(parts, Mapping) else enumerate(parts))
         if isinstance(dtype, Mapping):
             require_fields("dtype", dtype, list(named), LoaderError)
         for label, part in named.items():
             dtypes_of(part, dtype.get(label) if isinstance(dtype, Mapping) else dtype)
+    return dtype
+
+
+def _dtypes_of_fields(dataset: NumpyDataset, dtype: DTypes) -> DTypes:
+    fields = dataset.fields
+    if isinstance(dtype, Mapping) and is_direct(dataset) and not dataset.transforms.any:
+        if list(dtype) == list(fields) == [0]:
+            dtype = dtype[0]
+        elif list(fields) != [0] or fields[0].dtype.names is None:  # else a dict of columns
+            require_fields("dtype", dtype, list(fields), LoaderError)
+    for label, field in fields.items():
+        wanted = dtype.get(label) if isinstance(dtype, Mapping) else dtype
+        if wanted is not None and wanted.is_floating_point and field.missing is not None:
+            raise LoaderError(
+                f"dtype={wanted} would make numbers of missing times in field {label!r}, which "
+                "are the smallest int64 here: give dtype= to the NumpyDataset, where times "
+                "that are decoded become NaN, or name the other fields in dtype={...}"
+            )
     return dtype
 
 

@@ -148,21 +148,17 @@ class SeededRow(int):
     epoch: int
     position: int
 
-    def __new__(cls, row: int, *, seed: int, epoch: int, position: int) -> Self:
+    def __new__(cls, row: int, seed: int, epoch: int, position: int) -> Self:
         """Give the row with its seed, epoch and position."""
         made = super().__new__(cls, row)
         made.seed, made.epoch, made.position = seed, epoch, position
         return made
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _seeded_row, (int(self), self.seed, self.epoch, self.position)
-
-
-def _seeded_row(row: int, seed: int, epoch: int, position: int) -> SeededRow:
-    return SeededRow(row, seed=seed, epoch=epoch, position=position)
+        return SeededRow, (int(self), self.seed, self.epoch, self.position)
 
 
 def listed(rows: Ints, positions: Ints, seed: int, epoch: int) -> list[int]:
     """Give a batch that a trainer may cut and join to others, as it does with lists."""
     pairs = zip(rows.tolist(), positions.tolist(), strict=True)
-    return [SeededRow(row, seed=seed, epoch=epoch, position=position) for row, position in pairs]
+    return [SeededRow(row, seed, epoch, position) for row, position in pairs]

@@ -148,17 +148,7 @@ class BlockBatchSampler(FoundByLightning, BatchSampler):
         if isinstance(batch_size, BlockBatchSampler):
             self._made_anew(batch_size, data)
             return
-        if isinstance(data, Sampler):
-            raise SamplerError(
-                f"data is {an(type(data).__name__)}: expected the dataset or its number of rows. A "
-                "trainer that puts a sampler here would split the rows among ranks a second time: "
-                "switch that off, in Lightning with Trainer(use_distributed_sampler=False)"
-            )
-        if is_loader(data):
-            raise SamplerError(
-                f"data is {an(type(data).__name__)}, whose length counts batches: expected the "
-                "dataset or its number of rows, as BlockBatchSampler(loader.dataset, 64)"
-            )
+        _refuse_samplers_and_loaders(data)
         if (batch_size is None) == (max_rows is None):
             given = "one is needed" if batch_size is None else "not both"
             raise SamplerError(f"give batch_size or max_rows: {given}")
@@ -413,6 +403,20 @@ class BlockBatchSampler(FoundByLightning, BatchSampler):
         coming = start_in(state_within(state), cursor.epochs)
         begun = cursor.place.begun
         cursor.place = Place(coming=coming, loaded=True, begun=begun, was_set=True)
+
+
+def _refuse_samplers_and_loaders(data: object) -> None:
+    if isinstance(data, Sampler):
+        raise SamplerError(
+            f"data is {an(type(data).__name__)}: expected the dataset or its number of rows. A "
+            "trainer that puts a sampler here would split the rows among ranks a second time: "
+            "switch that off, in Lightning with Trainer(use_distributed_sampler=False)"
+        )
+    if is_loader(data):
+        raise SamplerError(
+            f"data is {an(type(data).__name__)}, whose length counts batches: expected the "
+            "dataset or its number of rows, as BlockBatchSampler(loader.dataset, 64)"
+        )
 
 
 _DECIDED = inspect.signature(BlockBatchSampler).parameters.keys() - {"batch_size"}
