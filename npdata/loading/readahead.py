@@ -229,7 +229,7 @@ def _same(rows: Ints | None, others: Ints | None) -> bool:
 
 
 def _accepts_hints(source: Source, least_bytes: int, whole: bool) -> bool:
-    """`whole`: whole rows are read; a transform of views may read a small part of them."""
+    """Tell whether advice helps; if not `whole`, a transform may read a small part of each row."""
     kind = source.access.kind
     if kind == "mapped" and least_bytes and not whole:
         return False

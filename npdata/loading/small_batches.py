@@ -136,7 +136,7 @@ class RunTask:
         else:
             fields = one.dataset.gathered(rows, one.allocate, late.fields)
             nbytes, dtypes = len(rows) * late.row_bytes, late.dtypes
-        apart = functools.partial(_taken_apart, sizes=sizes, masked=bool(mask), dtypes=dtypes)
+        apart = functools.partial(_taken_apart, sizes=sizes, dtypes=dtypes)
         if one.sender is None:
             made = apart((fields, *mask) if mask else fields)
         else:  # when the loop asks for the first
@@ -168,26 +168,22 @@ def _mask_of(batches: Batches) -> tuple[Tensor, ...]:
 
 
 def _taken_apart(
-    run: Any,
-    sizes: list[int],
-    *,
-    masked: bool = False,
-    dtypes: Sequence[str | None] | None = None,
+    run: Any, sizes: list[int], dtypes: Sequence[str | None] | None = None
 ) -> Iterator[Any]:
-    """Give the part of each batch in a stacked run: a tensor, a list or a dict of them.
+    """Give each batch of a stacked run: a tensor, a list or a dict, or a pair of it and its mask.
 
-    If it is `masked`, a pair with its mask. Each is a tensor with a storage of its own over the
-    memory of the run, and no view for autograd: views of one tensor would share a version, and
-    `torch.save` would write the run. On a device they have one storage. `dtypes` are what the parts
-    of each field are cast to, in memory of their own.
+    Its tensors have a storage of their own over the memory of the run, and are no views for
+    autograd: views of one tensor would share a version, and `torch.save` would write the run. On a
+    device they have one storage. `dtypes` are what the tensors of each field are cast to, in memory
+    of their own.
 
     Examples:
         >>> [batch[0].tolist() for batch in _taken_apart([torch.arange(4), torch.zeros(4)], [2, 2])]
         [[0, 1], [2, 3]]
     """
-    if masked:
+    if isinstance(run, tuple):
         fields, mask = run
-        return zip(_taken_apart(fields, sizes, dtypes=dtypes), _parts(mask, sizes), strict=True)
+        return zip(_taken_apart(fields, sizes, dtypes), _parts(mask, sizes), strict=True)
     if isinstance(run, Tensor):
         return _parts(run, sizes, dtypes[0] if dtypes else None)
     fields = run.values() if isinstance(run, dict) else run
@@ -200,9 +196,9 @@ def _taken_apart(
 
 
 def _ended_by_an_error(made: Iterator[Any], run: RunRows) -> Iterator[Any]:
-    """Give what is `made`, and nothing after an error, which may have come between two fields.
+    """Give what is `made`; an error ends it, and gets a note of the batch that it came in.
 
-    It gets a note of the batch that came to no end: there may be no memory for it.
+    There may be no memory for one field of a batch, after there was some for another.
     """
     given = itertools.count(1)
     try:
