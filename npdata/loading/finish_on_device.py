@@ -99,7 +99,7 @@ def _any_lacks(part: NumpyDataset, device: torch.device) -> bool:
 def _stored(field: Field, device: torch.device) -> tuple[Field, Callable[[Tensor], Tensor]] | None:
     """Give a field as it is stored, and what makes its rows of that; None where it is the same."""
     source = field.source
-    # MPS lacks sparse tensors, and float64, which what was decoded may be before it is cast.
+    # MPS lacks sparse tensors, and float64, in which values may be decoded before they are cast.
     if type(field) is not RowsField or device.type == "mps":
         return None
     if isinstance(source, SparseSource):

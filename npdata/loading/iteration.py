@@ -89,7 +89,7 @@ class Iteration(Iterator[Iterator[Any]]):
         """Something for each of them. To exhaust it ends the run."""
         self._error: Exception | None = None
         self._cut_short = False
-        # A loop that is left drops its iterator.
+        # A loop that is left drops its iterator: the clock stops.
         weakref.finalize(self, self.counter.stop).atexit = False
         _live.add(self)
 

@@ -128,7 +128,7 @@ class _Rows:
         words = out.view(source.dtype)
         if numbers is not None:
             source.read(numbers[piece], words)
-        elif source.access.kind == "mapped":  # changes in private maps are in batches too
+        elif source.access.kind == "mapped":  # with what was changed in a private map, as batches
             source.will_need(piece.start, piece.stop)
             source.read(np.arange(piece.start, piece.stop), words)
         else:

@@ -133,7 +133,7 @@ class Prefetcher(Iterator[Result], Generic[Job, Result]):
             if threads and turns is None:
                 self._submit(self._slots, depth)
             else:
-                # The first now, as threads do: when a job is begun must not decide which it is.
+                # The first now, as with threads: a job must not depend on when it is asked for.
                 first = list(itertools.islice(self._jobs, 1))
                 self._jobs = itertools.chain(first, self._jobs)
         except BaseException:

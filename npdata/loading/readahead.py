@@ -23,8 +23,8 @@ from npdata.sources.base import Source, costliest
 
 AHEAD_BYTES = 128 << 20
 """So far ahead of the batches where no memory budget is given: two windows of 64 MiB."""
-_STRETCHES = 4
-_STRETCH_ROWS = 1 << 18
+_STRETCHES, _STRETCH_ROWS = 4, 1 << 18
+"""The order is looked at in stretches of so many rows at most, and so many of them lie ahead."""
 _DENSE = 16
 """Blocks are announced whole if that reads at most so many times the bytes of the rows."""
 
@@ -161,11 +161,11 @@ class ReadAhead:
         """
         stretches: deque[list[Any]] = deque()
         rows_each = max(1, min(self._ahead // _STRETCHES // self._row_bytes, _STRETCH_ROWS))
-        source, number, waiting, ahead = iter(batches), 0, 0, 0
+        left, number, waiting, ahead = iter(batches), 0, 0, 0
         while True:
             told: list[Advice] = []  # in turn: a block may leave, and be needed again
             # A batch may be more than a stretch, so rows are counted, and not stretches.
-            while waiting <= ahead * rows_each and (stretch := take_batches(source, rows_each)):
+            while waiting <= ahead * rows_each and (stretch := take_batches(left, rows_each)):
                 stretches.append(stretch)
                 waiting += sum(map(len, stretch))
                 told += self._advise(stretch)

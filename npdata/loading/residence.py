@@ -116,7 +116,7 @@ def _obstacle_to_all(
         subset = dataset
         while asked is True and type(subset) is Subset:
             inner: Any = subset.dataset
-            row_numbers(subset.indices, len(inner), masks=False)  # or which is not there
+            row_numbers(subset.indices, len(inner), masks=False)  # raises if one is not there
             if not counts_places(subset):
                 given = an(type(subset.indices).__name__)
                 return f"which rows a Subset of {given} reads is not known: give it a list of ints"

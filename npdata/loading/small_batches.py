@@ -139,7 +139,7 @@ class RunTask:
         apart = functools.partial(_taken_apart, sizes=sizes, dtypes=dtypes)
         if one.sender is None:
             made = apart((fields, *mask) if mask else fields)
-        else:  # when the loop asks for the first
+        else:  # taken apart when the loop asks for the first batch
             arrived = map(one.sender.receive, [one.sender.send(fields, mask)])
             made = itertools.chain.from_iterable(map(apart, arrived))
         return Made(_ended_by_an_error(made, run), sizes, nbytes)

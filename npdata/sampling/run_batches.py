@@ -41,7 +41,7 @@ class RunBatches(Iterator[Any]):
         batch = self._chunk[self._taken]
         self._taken += 1
         run.given += 1
-        if self._cursor.place.run is not run:  # asked here, since a call of each batch counts
+        if self._cursor.place.run is not run:  # here, to spare each batch a call
             self._cursor.go_on(run)
         return batch
 

@@ -196,7 +196,7 @@ def _choice(data: Any) -> int:
     for wrapper in within(data):
         if getattr(wrapper, "dataset", None) is None:
             continue
-        with contextlib.suppress(*NO_ARRAY):  # of what is no row numbers
+        with contextlib.suppress(*NO_ARRAY):  # indices that are no row numbers
             array = indices_of(wrapper)
             if array.dtype.kind in "iu":
                 choice = _checksum(np.ascontiguousarray(array, np.int64), choice)

@@ -89,7 +89,7 @@ class EndToEnd(CompositeSource):
         part = self.own[owner]
         if part.access.kind == "memory":
             return owner
-        where = part.bases[0].where  # "spans of" it is what the part itself says
+        where = part.bases[0].where  # its own may have words before, as "spans of"
         return os.path.abspath(where.partition(SEPARATOR)[0])  # noqa: PTH100
 
     @property
