@@ -81,7 +81,7 @@ class Iteration(Iterator[Iterator[Any]]):
         """Is held by the thread that asks for more."""
         self._begin: Callable[[], tuple[Prefetcher[Job, Made], _Watch | None]] | None
         self._begin = functools.partial(_begun, begin, sampler, batches, progress)
-        self._made: Prefetcher[Job, Made] | None = None
+        self._prefetcher: Prefetcher[Job, Made] | None = None
         self._watch: _Watch | None = None
         self._run: Iterator[Any] = iter(())
         """The batches of the run that arrived last which the loop has not received."""
@@ -140,14 +140,14 @@ class Iteration(Iterator[Iterator[Any]]):
         asked = perf_counter()
         if self._error is not None:
             raise self._error
-        if self._made is None:
+        if self._prefetcher is None:
             if self._begin is None:
                 raise StopIteration
-            self._made, self._watch = self._begin()
+            self._prefetcher, self._watch = self._begin()
             self._begin = None  # an iterator may outlive its loader
             if self._watch is not None and self._watch.bar is not None:
                 weakref.finalize(self, self._watch.bar.close)
-        self._run, sizes, nbytes, self._error = next(self._made)
+        self._run, sizes, nbytes, self._error = next(self._prefetcher)
         self._left = itertools.repeat(True, len(sizes))
         self.counter.arrived(asked, sizes, nbytes, self._left)
 
@@ -164,14 +164,14 @@ class Iteration(Iterator[Iterator[Any]]):
         self._end_run()
         self._run = iter(())
         self._begin = self._error = None
-        if self._made is not None:
-            self._made.close()
+        if self._prefetcher is not None:
+            self._prefetcher.close()
         if self._watch is not None:
             self._watch.end()
 
     def forked(self) -> None:
         """Let a child ask before it takes more of what its parent's threads made: it is refused."""
-        if self._made is not None and self._made.is_threaded:
+        if self._prefetcher is not None and self._prefetcher.is_threaded:
             self.counter.stop()
             self._end_run()
             self._error = None
