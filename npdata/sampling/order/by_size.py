@@ -99,7 +99,7 @@ class BySize:
         return whole + (more > (ranks.rank if uneven == "ragged" else 0) and uneven != "drop")
 
     def own(self, epoch: int, position: int, ranks: Ranks) -> Iterator[tuple[Step, int]]:
-        """Give the batches of a rank from `position` on, a sum of the sizes of batches.
+        """Give the batches of a rank from `position` on, where a batch begins.
 
         With each comes the number of samples of all ranks up to its end.
         """

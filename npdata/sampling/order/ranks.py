@@ -82,7 +82,7 @@ class Ranks:
 
     def steps(self, start: int) -> int:
         """Give the number of steps of this rank from position `start` on."""
-        return self.whole_steps(start) + (self._last_samples(start) > 0)
+        return self.whole_steps(start) + (self._last_size(self.remainder(start)) > 0)
 
     def samples(self, start: int) -> int:
         """Give the samples of this rank from position `start` on, padding included.
@@ -92,7 +92,8 @@ class Ranks:
             >>> ranks.samples(0), ranks.samples(8)
             (6, 2)
         """
-        return self.whole_steps(start) * self.batch_size + self._last_samples(start)
+        last = self._last_size(self.remainder(start))
+        return self.whole_steps(start) * self.batch_size + last
 
     def positions(self, start: int, steps: int) -> Ints:
         """Give the positions of this rank in whole steps from `start` on: (steps, batch_size)."""
@@ -155,10 +156,6 @@ class Ranks:
         share, more = divmod(left, self.world_size)
         low = self.rank * share + min(self.rank, more)
         return low, low + share + (self.rank < more)
-
-    def _last_samples(self, start: int) -> int:
-        """Give the samples of this rank in the step that is not whole, from `start` on."""
-        return self._last_size(max(0, self.n - start) % self.step_size)
 
     def _last_size(self, left: int) -> int:
         """Give the number of rows of this rank in a last step of `left` positions."""

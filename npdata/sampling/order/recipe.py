@@ -81,8 +81,8 @@ class Recipe:
         if not isinstance(shuffle, str | bool) or shuffle not in _SHUFFLES:
             raise SamplerError(f"shuffle={shuffle!r}: expected True, 'full', 'block' or False")
         seed = whole_number("seed", seed, least=0, below=1 << 64)
-        count = whole_or_none("lanes", lanes) or 1
-        _require_one_order(shuffle, count, weighted=weights is not None)
+        lanes = whole_or_none("lanes", lanes) or 1
+        _require_one_order(shuffle, lanes, weighted=weights is not None)
         subset = None if indices is None else subset_of(indices, rows)
         totals = None if weights is None else running_sum(weights, rows, subset)
         block_rows = whole_or_none("block_rows", block_rows)
@@ -90,7 +90,7 @@ class Recipe:
         in_windows = totals is None and shuffle == "block"
         source: Any
         source, chosen = (chosen_rows(data) if in_windows else None) or (data, None)
-        if in_windows or count > 1:
+        if in_windows or lanes > 1:
             blocks = _blocks(source, rows if chosen is None else len(source), block_rows)
             subset, layout = _by_blocks(blocks, rows, subset, chosen)
         else:
@@ -103,8 +103,8 @@ class Recipe:
             shuffle=shuffle,
             seed=seed,
             layout=layout,
-            window=Window.of(window_blocks, decoded, blocks, lanes=count),
-            lanes=count,
+            window=Window.of(window_blocks, decoded, blocks, lanes=lanes),
+            lanes=lanes,
             subset=subset,
             totals=totals,
             choice=_choice(data),
