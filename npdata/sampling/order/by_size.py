@@ -19,13 +19,12 @@ from npdata.arrays.dtypes import Ints
 from npdata.errors import SamplerError, StateError
 from npdata.runtime.made_once import made_once
 from npdata.sampling.order.checks import whole_number
-from npdata.sampling.order.epoch_order import Order
+from npdata.sampling.order.epoch_order import BATCH_PURPOSE, Order
 from npdata.sampling.order.permutation import Permutations
 from npdata.sampling.order.ranks import Ranks, Step
 from npdata.sampling.order.recipe import Recipe
 from npdata.sampling.order.wrapped import chosen_rows
 
-BATCH_PURPOSE = 4
 POOL_BATCHES = 64
 """A pool holds about so many batches: their padding is 2 % for lengths that differ tenfold."""
 LARGEST_POOL = 1 << 16

@@ -25,7 +25,8 @@ Order: TypeAlias = Callable[[Ints], Ints]
 
 ORDER_VERSION = 1
 """Raised whenever the same arguments would give other rows."""
-BLOCK_PURPOSE, ROW_PURPOSE, DRAW_PURPOSE, SPLIT_PURPOSE = range(4)
+BLOCK_PURPOSE, ROW_PURPOSE, DRAW_PURPOSE, SPLIT_PURPOSE, BATCH_PURPOSE = range(5)
+"""What permutations of one seed and epoch are for: those of two purposes are independent."""
 
 
 def plan_order(
