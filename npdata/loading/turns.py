@@ -32,8 +32,7 @@ class Alone:
     Soon is within `away` seconds, or an eighth of a job, and short is below `job` seconds. After
     long jobs threads have the next ones. With more than `LEAST_LOOP` for `away`, the mean of a few
     jobs is to be long: a first one takes longer, and many cores copy slower in threads. If it
-    `compares`, the consumer does jobs while it is away for longer too, unless threads take less
-    time.
+    `compares`, the consumer does all other jobs too, unless threads take less time.
     """
 
     away: float = LEAST_LOOP
