@@ -73,10 +73,10 @@ def processes_here() -> int:
 def load(
     dataset: Any, fields: Sequence[HeldField], device: torch.device | None, *, progress: bool
 ) -> Any:
-    """Give `dataset` with these fields held in memory, or on `device`; of others as they are.
+    """Give `dataset` with its `fields`, in order, held in memory or on `device`.
 
-    `fields` are all of it, in order, of which those without sources stay. Raises what reading
-    raises, MemoryError and torch's OutOfMemoryError.
+    Those without sources stay as they are. Raises what reading raises, MemoryError and torch's
+    OutOfMemoryError.
     """
     loading = [[_rows_of(held, base, device) for base in held.sources] for held in fields]
     _read([rows for of_field in loading for rows in of_field], device, progress)
@@ -84,12 +84,7 @@ def load(
     for held in fields:
         if held.sources and held.used is not None and id(held.used) not in places:
             places[id(held.used)] = Places(held.used, len(held.field))
-    made = iter(
-        [
-            _field(held, rows, places.get(id(held.used)))
-            for held, rows in zip(fields, loading, strict=True)
-        ]
-    )
+    made = map(_field, fields, loading, [places.get(id(held.used)) for held in fields])
     parts = [part.with_fields([next(made) for _ in part.fields]) for part, _ in parts_of(dataset)]
     return rebuilt(dataset, iter(parts))
 
