@@ -262,6 +262,14 @@ class TestBadInput:
         with pytest.raises(errors.TruncatedError, match=r"x42\.npy declares"):
             npdata.concatenate(tmp_path)
 
+    def test_text_in_records_of_files_is_refused_as_that_of_one_file(self, tmp_path: Path) -> None:
+        paths = [tmp_path / f"{k}.npy" for k in range(2)]
+        for path in paths:
+            np.save(path, np.array([(1, "a")], [("n", "<i4"), ("t", "<U1")]))
+        for opened in (partial(npdata.NumpyDataset, paths[0]), partial(npdata.concatenate, paths)):
+            with pytest.raises(errors.ConversionError, match="its column 't': a tensor holds no"):
+                opened()
+
     def test_nothing_and_too_much(self, folder: Path) -> None:
         with pytest.raises(errors.FieldError, match="no file matches"):
             npdata.concatenate(f"{folder}/*.npy")
