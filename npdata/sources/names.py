@@ -7,6 +7,7 @@ are ordered as text; and folder by folder, whatever the signs inside their names
 slashes stay whole. Pure functions.
 """
 
+import fnmatch
 import itertools
 import re
 from collections.abc import Iterable, Sequence
@@ -17,6 +18,8 @@ from npdata.errors import FieldError
 
 _DIGITS = re.compile("0*([0-9]+)")
 _AFTER_DIGITS = re.compile("[^0-9]*$")
+_WILDCARDS = re.compile(r"(\*\*/|\*|\?|\[!?.[^]]*\])")
+_FORMS = {"**/": "((?:.*/)?)", "*": "([^/]*)", "?": "([^/])"}
 
 
 def natural_key(name: str) -> tuple[str, str]:
@@ -95,6 +98,24 @@ def without_common_parts(names: Sequence[str]) -> list[str]:
     rest = [parts[head:] for parts in split]
     tail = shared([parts[::-1] for parts in rest])
     return ["/".join(parts[: len(parts) - tail]) for parts in rest]
+
+
+def matched_by(pattern: str, names: Sequence[str]) -> list[str] | None:
+    """Give what the wildcards of a glob match in each name; None where it matches not all.
+
+    Or where what it matches is the same in two names that differ.
+
+    Examples:
+        >>> matched_by("*_[ab]/x?", ["7_a/x1", "12_b/x1"])
+        ['7/a/1', '12/b/1']
+        >>> matched_by("*_a", ["7_a", "7_b"])
+    """
+    parts = _WILDCARDS.split(pattern)
+    parts[::2] = map(re.escape, parts[::2])
+    parts[1::2] = [_FORMS.get(part) or f"({fnmatch.translate(part)[:-2]})" for part in parts[1::2]]
+    matches = list(map(re.compile("".join(parts), re.DOTALL).fullmatch, names))
+    found = ["/".join(match.groups()) for match in matches if match]
+    return found if len(found) == len(names) and len(set(found)) == len(set(names)) else None
 
 
 def shared(names: Sequence[Any]) -> int:

@@ -32,7 +32,7 @@ from npdata.sources.hdf5.examine.many_groups import Groups
 from npdata.sources.hdf5.file import Hdf5Options, open_file
 from npdata.sources.hdf5.open import source_of
 from npdata.sources.mapped import InFile
-from npdata.sources.names import without_common_parts
+from npdata.sources.names import matched_by, without_common_parts
 from npdata.sources.packed.packing import Packings
 
 MOST_KEPT = 2048
@@ -184,15 +184,26 @@ def require_equal_groups(sources: Iterable[Source]) -> None:
 
 def _require_equal_names(first: Groups, other: Groups) -> None:
     names, others = (without_common_parts(each.names) for each in (first, other))
+    cure = "groups= picks those that have both datasets"
+    if set(names).isdisjoint(others):
+        names, others = _matched(first) or names, _matched(other) or others
+        cure = (
+            "list those that belong together, in one order: "
+            "NumpyDataset(x=npdata.concatenate([...]), y=npdata.concatenate([...]))"
+        )
     if names == others or set(names).isdisjoint(others):
         return
     pairs = itertools.zip_longest(map(repr, names), map(repr, others), fillvalue="no group")
     one, another = next(pair for pair in pairs if pair[0] != pair[1])
     raise FieldError(
         f"the groups of {first.path}::{first.names[0]} are not those of "
-        f"{other.path}::{other.names[0]}: {one} would stand beside {another}; groups= picks those "
-        "that have both datasets"
+        f"{other.path}::{other.names[0]}: {one} would stand beside {another}; {cure}"
     )
+
+
+def _matched(groups: Groups) -> list[str] | None:
+    """Give what the wildcards matched in each name: `7` in `7_box` of `*_box`."""
+    return matched_by(groups.pattern.strip("/"), [name.strip("/") for name in groups.names])
 
 
 def _require_equal_lengths(first: Groups, lengths: Ints, other: Groups, beside: Ints) -> None:

@@ -80,7 +80,8 @@ def _open_rows(path: str, name: str, options: Hdf5Options, groups: Picked | None
     path = absolute_path(path)
     with opened_anew(path, options.locking) as file:
         names = _names_of_groups(file, path, name, options, groups)
-        seen = look_at_groups(OpenedFile(file, path, options), names)
+        pattern = name if _is_pattern(name) else ""
+        seen = look_at_groups(OpenedFile(file, path, options), names, pattern)
         return as_numbers(GroupsSource(seen, options))
 
 

@@ -36,9 +36,10 @@ class FileList(Sequence[str]):
         ('a/x2.npy', 2, 'a/')
     """
 
-    searched: tuple[str, str] | None = None
-    """The folder that was searched, and the glob ("" for all of it), which is a name where only the
-    member has wildcards; None where the user listed the files, and after a pickle."""
+    searched: tuple[str, str, str | None] | None = None
+    """The folder that was searched, the glob ("" for all of it), which is a name where only the
+    member has wildcards, and the member; None where the user listed the files, and after a pickle.
+    """
 
     def __init__(self, root: str, names: bytes, ends: Ints, folder: str) -> None:
         """Take `names` (one run of bytes, which end at `ends`) below `root`; see `of`."""

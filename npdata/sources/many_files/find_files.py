@@ -52,11 +52,11 @@ def find_files(files: Files) -> FileList:
     else:
         found = _of(_expanded(text))
     if is_pattern(path):
-        found.searched = searched_from(path), path
+        found.searched = searched_from(path), path, member
     elif Path(path).is_dir():
-        found.searched = os.path.join(path, ""), ""  # noqa: PTH118
+        found.searched = os.path.join(path, ""), "", member  # noqa: PTH118
     elif member is not None and glob.has_magic(member) and not path.endswith(LIST_SUFFIX):
-        found.searched = found.root, path
+        found.searched = found.root, path, member
     return found
 
 

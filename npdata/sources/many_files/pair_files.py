@@ -4,26 +4,22 @@ Idea: a file is known by its stem (`img/a7.npy` and `mask/a7.npy` by `a7`); wher
 stem, by what the wildcards of their globs match (`a7` of `*_img.npy` and `*_mask.npy`); where stems
 come more than once, by its path below the folder that was searched; where all are the same
 (`a7/image.npy`), by its folder. Datasets of a file are known by the part of their names that
-differs. Invariant: a file has one partner in each field, or an error says so. It opens no file.
+differs; where fields share none, by what their wildcards match, too. Invariant: a file has one
+partner in each field, or an error says so. It opens no file.
 """
 
-import fnmatch
 import os
-import re
 from collections.abc import Mapping, Sequence
 from unicodedata import normalize
 
 from npdata.errors import FieldError
 from npdata.sources.many_files.file_list import SEPARATOR, FileList
-from npdata.sources.names import without_common_parts
+from npdata.sources.names import matched_by, without_common_parts
 
 IN_ONE_ORDER = (
     "give the files of each field as a list, in one order: NumpyDataset(x=stack([...]), of shards "
     "x=concatenate([...]), ...)"
 )
-
-_WILDCARDS = re.compile(r"(\*\*/|\*|\?|\[!?.[^]]*\])")
-_FORMS = {"**/": "((?:.*/)?)", "*": "([^/]*)", "?": "([^/])"}
 
 
 def pair_files(found: Mapping[str, FileList]) -> dict[str, FileList]:
@@ -106,10 +102,8 @@ def _stem_and_folder(text: str) -> set[str]:
 
 
 def _asked_for(files: FileList) -> str:
-    folder, glob = files.searched or ("", "")
-    members = {files.member(k) for k in range(len(files))}
-    behind = "..." if len(members) > 1 else members.pop()
-    return (glob or folder) + ("" if behind is None else SEPARATOR + behind)
+    folder, glob, member = files.searched or ("", "", None)
+    return (glob or folder) + ("" if member is None else SEPARATOR + member)
 
 
 def keys_of(*found: FileList) -> list[list[str]]:
@@ -124,50 +118,50 @@ def keys_of(*found: FileList) -> list[list[str]]:
     texts = [files.texts() for files in found]
     stems = list(map(_stems, texts))
     several = [set(each) for each in stems]
-    matched = None if set.intersection(*several) else _matched_by_wildcards(found, texts)
+    matched = None if set.intersection(*several) else _matched_by_wildcards(found, texts, 1)
     apart = any(1 < len(known) < len(each) for known, each in zip(several, stems, strict=True))
     one_file = all(len(set(each)) == 1 for each in texts)
-    keys = []
+    parts, keys = _members_of(found), []
     for number, (files, own, known) in enumerate(zip(found, stems, several, strict=True)):
         if matched is not None:
             own = matched[number]
         elif len(known) < len(own):
             below = [text.removeprefix(files.anchor) for text in texts[number]]
             own = [_stem(text) if apart else os.path.dirname(text) for text in below]  # noqa: PTH120
-        members = [files.member(k) or "" for k in range(len(files))] if files.has_members else []
-        if len(set(members)) > 1:
-            members = without_common_parts(members)
+        members = parts[number]
+        if members:
             own = members if one_file else list(map(SEPARATOR.join, zip(own, members, strict=True)))
         keys.append(own)
     return keys
 
 
+def _members_of(found: Sequence[FileList]) -> list[list[str]]:
+    """Give what sets the members of each field apart; nothing where all are one or none."""
+    whole = [
+        [files.member(k) or "" for k in range(len(files))] if files.has_members else []
+        for files in found
+    ]
+    members = [without_common_parts(each) if len(set(each)) > 1 else [] for each in whole]
+    if all(members) and not set.intersection(*map(set, members)):
+        return _matched_by_wildcards(found, whole, 2) or members
+    return members
+
+
 def _matched_by_wildcards(
-    found: Sequence[FileList], texts: Sequence[list[str]]
+    found: Sequence[FileList], names: Sequence[list[str]], part: int
 ) -> list[list[str]] | None:
-    """Give what the wildcards of each glob matched; None where no file has a partner so."""
+    """Give what the wildcards of each glob, `searched[part]`, matched in the names of its files.
+
+    None where no file has a partner so.
+    """
     matched = []
-    for files, each in zip(found, texts, strict=True):
-        glob = "" if files.searched is None else files.searched[1]
-        matches = list(map(re.compile(_form(glob), re.DOTALL).fullmatch, each))
-        own = ["/".join(match.groups()) for match in matches if match]
-        if len(own) < len(each) or len(set(own)) < len(set(each)):
+    for files, each in zip(found, names, strict=True):
+        glob = None if files.searched is None else files.searched[part]
+        own = matched_by((glob or "").strip("/"), [name.strip("/") for name in each])
+        if own is None:
             return None
         matched.append(own)
     return matched if set.intersection(*map(set, matched)) else None
-
-
-def _form(glob: str) -> str:
-    """Give a glob as a regular expression, with a group for each wildcard.
-
-    Examples:
-        >>> re.fullmatch(_form("img/*_[!0-9].npy"), "img/a7_b.npy").groups()
-        ('a7', 'b')
-    """
-    parts = _WILDCARDS.split(glob)
-    parts[::2] = map(re.escape, parts[::2])
-    parts[1::2] = [_FORMS.get(part) or f"({fnmatch.translate(part)[:-2]})" for part in parts[1::2]]
-    return "".join(parts)
 
 
 def _stems(texts: list[str]) -> list[str]:

@@ -369,6 +369,24 @@ def test_groups_of_other_names_or_other_files_are_compared(tmp_path: Path) -> No
     assert len(NumpyDataset(actions, f"{b}::text/*")) == 12
 
 
+def test_datasets_of_other_names_are_compared_by_what_the_wildcards_match(tmp_path: Path) -> None:
+    at = f"{tmp_path}/features.h5"
+    with h5py.File(at, "w") as file:
+        for i in (9, 25, 100):
+            file[f"{i}_f"] = np.full((2, 3), i)
+            file[f"{i}_box"] = np.full((2, 4), i)
+            file[f"{i + (i == 25)}_class"] = np.full(2, i + (i == 25))
+    ds = NumpyDataset.from_hdf5(at, x="*_f", box="*_box")
+    assert ds[:]["x"][:, 0].tolist() == ds[:]["box"][:, 0].tolist() == [9, 9, 25, 25, 100, 100]
+    with pytest.raises(FieldError, match="'25' would stand beside '26'; list those that belong"):
+        NumpyDataset.from_hdf5(at, x="*_f", label="*_class")
+    both = {kind: [f"{at}::{i}_{kind}" for i in (9, 100)] for kind in ("f", "class")}
+    ds = NumpyDataset(  # as the error says
+        x=npdata.concatenate(both["f"]), label=npdata.concatenate(both["class"])
+    )
+    assert ds[:]["x"][:, 0].tolist() == ds[:]["label"].tolist() == [9, 9, 100, 100]
+
+
 def test_a_state_more_than_steps_says_how_to_pair_them(tmp_path: Path) -> None:
     path = tmp_path / "main.hdf5"
     with h5py.File(path, "w") as file:

@@ -145,6 +145,43 @@ def test_members_of_globs_pair_by_wildcard_and_member(tmp_path: Path) -> None:
     assert torch.equal(ds[:]["x"], ds[:]["y"])
 
 
+@pytest.mark.parametrize("function", [npdata.stack, npdata.concatenate])
+@pytest.mark.parametrize("suffix", ["h5", "npz"])
+def test_members_that_share_no_name_pair_by_what_their_wildcards_match(
+    tmp_path: Path, function: Any, suffix: str
+) -> None:
+    images = {9: 2, 25: 3, 100: 1}  # the regions of each
+    arrays = {f"{i}_f": np.full((n, 2), i) for i, n in images.items()}
+    arrays |= {f"{i}_boxes": np.full((n, 4), i) for i, n in reversed(images.items())}
+    at = f"{tmp_path}/d.{suffix}"
+    if suffix == "npz":
+        np.savez(at, **arrays)
+    else:
+        with h5py.File(at, "w") as file:
+            for name, array in arrays.items():
+                file[name] = array
+    ds = function(x=f"{at}::*_f", box=f"{at}::*_boxes")
+    assert len(ds) == (3 if function is npdata.stack else 6)
+    for sample in ds:
+        assert sample["x"].unique().tolist() == sample["box"].unique().tolist()
+
+
+@pytest.mark.parametrize("function", [npdata.stack, npdata.concatenate])
+def test_members_that_were_searched_apart_are_not_laid_beside_wrong_partners(
+    tmp_path: Path, function: Any
+) -> None:
+    numbers = {"f": (9, 25, 100), "boxes": (9, 30, 100)}
+    names = [f"{i}_{kind}" for kind, each in numbers.items() for i in each]
+    np.savez(tmp_path / "d.npz", **{name: np.zeros((2, 3)) for name in names})
+    x, box = f"{tmp_path}/d.npz::*_f", f"{tmp_path}/d.npz::*_boxes"
+    with pytest.raises(FieldError, match="25_f of field 'x' has no partner"):
+        function(x=x, box=box)
+    with pytest.raises(FieldError, match=r"25_f .*beside .*30_boxes.*npz::\*_boxes'\)\.fields"):
+        npdata.NumpyDataset(x=function(x), box=function(box))
+    listed = function(function(box).fields[0].paths)  # as the error says
+    assert len(npdata.NumpyDataset(x=function(x), box=listed)) == len(listed)
+
+
 def test_a_file_without_a_partner_by_wildcard_is_named(tmp_path: Path) -> None:
     written(tmp_path, "x_1 x_2 x_3 y_1 y_2 y_4")
     with pytest.raises(FieldError, match=r"x_3\.npy of field 'x' has no partner .*'\*_mask\.npy'"):

@@ -25,9 +25,11 @@ class Groups:
     """What was seen of each dataset: `offsets` in the file, -1 for those to be opened.
 
     `lengths` are rows, `block_rows` those of a chunk, 0 without chunks; int64, one a dataset.
+    `pattern` is what the names match, "" where they were listed.
     """
 
     path: str
+    pattern: str
     names: tuple[str, ...]
     lengths: Ints
     offsets: Ints
@@ -37,7 +39,7 @@ class Groups:
     packings: Packings
 
 
-def look_at_groups(opened: OpenedFile, names: Sequence[str]) -> Groups:
+def look_at_groups(opened: OpenedFile, names: Sequence[str], pattern: str) -> Groups:
     """Look at each dataset once; the first is examined as any dataset is.
 
     Raises `FieldError` where rows differ, and what `examine` raises.
@@ -57,6 +59,7 @@ def look_at_groups(opened: OpenedFile, names: Sequence[str]) -> Groups:
         reason += f"; {away} of them are opened one by one"
     return Groups(
         path=opened.path,
+        pattern=pattern,
         names=tuple(names),
         lengths=lengths,
         offsets=offsets,
