@@ -297,9 +297,11 @@ def _open_path(text: str) -> Source:
     if found.format == "hdf5":
         return open_names(found.path, [found.member or ""])[0]
     refuse_foreign(found.path)
+    names = "a list of files goes into npdata.concatenate(path) or npdata.stack(path), and "
     raise FormatError(
-        f"{found.path} is neither .npy nor .npz nor HDF5; for raw binary say what it holds: "
-        f"NumpyDataset.from_raw(path, dtype=..., shape=(-1, ...))"
+        f"{found.path} is neither .npy nor .npz nor HDF5; "
+        f"{names if found.path.endswith('.txt') else ''}for raw binary say what it holds: "
+        "NumpyDataset.from_raw(path, dtype=..., shape=(-1, ...))"
     )
 
 

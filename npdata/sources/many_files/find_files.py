@@ -21,7 +21,7 @@ from npdata.sources.formats.foreign import refuse_foreign
 from npdata.sources.formats.npz import npz_members
 from npdata.sources.hdf5.catalog import dataset_names
 from npdata.sources.many_files.file_list import SEPARATOR, FileList, searched_from, split_member
-from npdata.sources.names import naturally_sorted, refuse_any_depth
+from npdata.sources.names import naturally_sorted, refuse_any_depth, some_of
 from npdata.sources.paths import SUFFIXES, require_local
 
 Files: TypeAlias = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
@@ -199,6 +199,12 @@ def _named_in(path: str) -> Names:
     if not texts:
         raise FieldError(f"{path} names no file; it has one name a line")
     names = [split_member(text) for text in texts]
+    if not Path(names[0][0]).exists():
+        reason = (
+            f"no such file; {path} names it, and names in a .txt are seen from its folder: else "
+            "give them as a list"
+        )
+        raise FileNotFoundError(errno.ENOENT, reason, names[0][0])
     _require_once(names)
     return names
 
@@ -210,14 +216,17 @@ def _with_members(paths: list[str], member: str | None) -> Names:
     if not found:
         table, dot, column = member.rpartition(".")
         records = dot and any(_members(path, table) for path in paths)
-        cure = f"; a column of records is {table!r} with columns={column!r}" if records else ""
+        cure = f"; a column of records is {table!r} with columns={column!r}"
+        if not records:
+            there = some_of(_all_members(paths[0]), 6)
+            cure = f": it has {there}, and a wildcard stands for no /" if there else ""
         raise MemberNotFoundError(f"no member of {paths[0]} or the others matches {member!r}{cure}")
     return found
 
 
 def _members(path: str, pattern: str) -> list[str]:
     pattern = pattern.strip("/")
-    known = npz_members(path) if path.lower().endswith(".npz") else dataset_names(path)
+    known = _all_members(path)
     if pattern in known:
         return [pattern]
     refuse_any_depth(pattern)
@@ -226,6 +235,10 @@ def _members(path: str, pattern: str) -> list[str]:
         for name in known
         if name.count("/") == pattern.count("/") and fnmatch.fnmatchcase(name, pattern)
     )
+
+
+def _all_members(path: str) -> Sequence[str]:
+    return npz_members(path) if path.lower().endswith(".npz") else dataset_names(path)
 
 
 def is_pattern(text: str) -> bool:
@@ -239,10 +252,15 @@ def _require_once(names: Names) -> None:
         key = (os.path.normpath(path), member)
         if key in known:
             shown = path if member is None else f"{path}{SEPARATOR}{member}"
-            twice = f"{shown} comes twice among the files, and so would its rows"
-            if not Path(path).exists():
+            twice = f"{shown} comes twice among the files, and so would its rows; "
+            if Path(path).exists():
                 twice += (
-                    "; and no such file is there: labels come by label_from=, or beside the files, "
+                    "name it once: torch.utils.data.Subset(dataset, rows) has a row as often as "
+                    "rows has its number"
+                )
+            else:
+                twice += (
+                    "and no such file is there: labels come by label_from=, or beside the files, "
                     "NumpyDataset(image=npdata.stack(files), label=numbers)"
                 )
             raise FieldError(twice)
