@@ -5,6 +5,7 @@ field or as they are given; the rows are then split by these alone. Invariant: o
 labels are read, where they are named.
 """
 
+import math
 from collections.abc import Sequence
 from typing import Any, Literal
 
@@ -159,7 +160,14 @@ class Splits(Overview):
             field = next((each for each in self._fields if each.label == given), None)
             if field is None or isinstance(given, bool):
                 known = [each.label for each in self._fields]
-                raise FieldError(f"{option}={given!r} names no field; fields are {known}")
+                cure = ""
+                for each in self._fields:
+                    if given in (each.dtype.names or ()):
+                        cure = (
+                            f"; a column of records is {option}="
+                            f"ds.fields[{each.label!r}][:][{given!r}]"
+                        )
+                raise FieldError(f"{option}={given!r} names no field; fields are {known}{cure}")
             if not _has_values(field):
                 cure = ""
                 if any(each.windows is not None for each in self._fields):
@@ -180,6 +188,8 @@ class Splits(Overview):
                 raise FieldError(f"{option} makes no array of values: {error}") from None
             absent = np.ma.getmask(values)
             values = np.asarray(values)
+        if values.ndim > 1 and values.size == len(values):  # as (N, 1)
+            values, absent = values.reshape(-1), np.reshape(absent, -1)
         if values.shape != (count,):
             raise FieldError(
                 f"{option} of shape {values.shape}: expected one value for each of {count} rows"
@@ -223,7 +233,7 @@ def _is_missing(value: Any) -> bool:
 
 def _has_values(field: Field) -> bool:
     """Tell whether it has one text, or one number that NumPy has, for each row."""
-    if type(field) is not RowsField or len(field.source.shape) > 1:
+    if type(field) is not RowsField or math.prod(field.source.shape[1:]) != 1:
         return False
     result = field.rule.result
     return field.rule.kind == "text" or (result is not None and numpy_name(result) is not None)

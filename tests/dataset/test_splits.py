@@ -634,6 +634,20 @@ def test_only_one_number_or_text_for_each_row_divides_rows(option: str) -> None:
         windows.split(0.5, **{option: "x"})
 
 
+@pytest.mark.parametrize("option", ["groups", "stratify"])
+@pytest.mark.parametrize("shape", [(-1, 1), (-1, 1, 1, 1)])
+def test_labels_in_a_column_divide_rows_as_flat_ones_do(option: str, shape: tuple) -> None:
+    labels = np.arange(40) // 5
+    column = labels.reshape(shape)
+    flat = NumpyDataset(y=labels).split(0.5, **{option: "y"})
+    ds = NumpyDataset(y=column)
+    for values in ("y", column, column.astype(str), np.ma.array(column)):
+        parts = ds.split(0.5, **{option: values})
+        assert all(map(np.array_equal, parts, flat))
+    with pytest.raises(FieldError, match=f"{option} has no value for 40 of 40 rows"):
+        ds.split(0.5, **{option: np.ma.masked_all_like(column)})
+
+
 def test_draws_balanced_by_class(ds: NumpyDataset) -> None:
     weights = (1 / np.bincount(LABELS))[LABELS]
     ranks = [Loader(ds, 50, shuffle=True, weights=weights, rank=r, world_size=2) for r in (0, 1)]
