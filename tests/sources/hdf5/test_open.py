@@ -131,6 +131,18 @@ def test_a_file_without_a_name_lists_its_datasets(path: Path) -> None:
             open_it(path)
 
 
+def test_a_file_of_matlab_lists_its_arrays_and_not_what_lies_in_their_cells(tmp_path: Path) -> None:
+    with h5py.File(tmp_path / "d.mat", "w") as file:
+        for k in range(30):
+            file[f"#refs#/b{k}/height"] = np.zeros((1, 1))
+        file["#subsystem#/MCOS"], file["Z"] = np.zeros(3), np.zeros(3)
+        file["digitStruct/bbox"] = file["digitStruct/name"] = np.zeros(3)
+    with pytest.raises(KeyError, match="it has 'Z', 'digitStruct/bbox', 'digitStruct/name'; name"):
+        NumpyDataset(tmp_path / "d.mat")
+    with pytest.raises(KeyError, match="it has '#refs#/b7/height'"):
+        NumpyDataset(f"{tmp_path}/d.mat::#refs#/b7")
+
+
 def test_a_file_that_is_damaged(path: Path) -> None:
     path.write_bytes(path.read_bytes()[:600])
     with pytest.raises(errors.FormatError, match=r"d\.h5 cannot be opened as HDF5"):

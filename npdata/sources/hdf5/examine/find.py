@@ -15,12 +15,14 @@ import h5py
 
 from npdata.errors import MemberNotFoundError
 from npdata.sources.hdf5.anndata.encoding import SPARSE_PARTS, encoded_kind
-from npdata.sources.hdf5.examine.links import encoded, link_of
+from npdata.sources.hdf5.examine.links import encoded, is_hard, link_of
 from npdata.sources.hdf5.file import H5PY_ERRORS
 from npdata.sources.names import some_of
 from npdata.suggestions import did_you_mean
 
 MOST_NAMES = 20
+_MATLAB = ("#refs#", "#subsystem#")
+"""Groups of MATLAB's own, which hold the cells of the arrays beside them."""
 
 
 def find(file: h5py.File, name: str, where: str) -> h5py.Dataset:
@@ -162,7 +164,14 @@ def _names(group: h5py.Group) -> list[str]:
             names.append(f"{os.fsdecode(group.name).rstrip('/')}/{name}".lstrip("/"))
         return True if len(names) > MOST_NAMES else None
 
-    group.visititems(visit)
+    if _MATLAB[0] not in group:
+        group.visititems(visit)
+        return names
+    for own in group:
+        if own not in _MATLAB and is_hard(group.id, own):
+            item = group[own]
+            if not visit(own, item) and isinstance(item, h5py.Group):
+                item.visititems(lambda below, each, own=own: visit(f"{own}/{below}", each))
     return names
 
 
