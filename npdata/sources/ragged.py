@@ -211,4 +211,4 @@ def _if_ends(read: NDArray[Any], rows: int) -> str:
     """Say what to write where these bounds are the ends of the spans, as NWB has them."""
     if not len(read) or read[0] < 0 or read[-1] != rows or (read[1:] < read[:-1]).any():
         return ""
-    return "; if these are the ends of the spans, give offsets=np.append(0, ends)"
+    return "; if these are the ends of the spans, give offsets=np.insert(ends, 0, 0)"

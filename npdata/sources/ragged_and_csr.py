@@ -21,7 +21,7 @@ from npdata.suggestions import explained
 @explained(
     {
         "offset indptr splits row_splits starts cu_seqlens borders": "offsets",
-        "ends": "give offsets=np.append(0, ends)",
+        "ends": "give offsets=np.insert(ends, 0, 0)",
         "max_len max_length": "the dataset has transform=, which crops samples",
         "length sizes counts row_lengths": "lengths",
         "ragged pad padding padding_value batch_first layout dtype": (
