@@ -69,6 +69,7 @@ def files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     np.save("a.npy", X[:5])
     np.save("b.npy", X)
     Path("t.pkl").write_bytes(pickle.dumps([1, 2]))
+    Path("list.txt").write_text("data/x.npy\n")
 
 
 def test_there_are_calls() -> None:
@@ -206,7 +207,7 @@ def of(dataset: NumpyDataset, call: str) -> object:
         ("NumpyDataset('x.npy', normalize=True)", "batch_transform=npdata.normalize(ds.statistics"),
         ("NumpyDataset('x.npy', lengths=[2, 3])", "npdata.ragged(values, lengths="),
         ("NumpyDataset('x.npy', window=3)", "NumpyDataset(...).windows(16, stride=1)"),
-        ("ragged(X, ends=[2, 5])", "offsets=np.append(0, ends)"),
+        ("ragged(X, ends=[2, 5])", "offsets=np.insert(ends, 0, 0)"),
         ("ragged(X, lengths=[5], max_length=3)", "transform=, which crops samples"),
         ("NumpyDataset('d.h5', key='x')", 'NumpyDataset("d.h5::x")'),
         ("NumpyDataset(X, X, transform=lambda x, y: x)", "transform= is called with one sample, "
@@ -239,6 +240,12 @@ def of(dataset: NumpyDataset, call: str) -> object:
         ("NumpyDataset('t.pkl')", "load it with pandas.read_pickle"),
         ("stack(label=['cat', 'cat'])", "labels come by label_from="),
         ("stack(['x.npy', 'f8.npy'])", "as np.save(path, array.astype(dtype)) writes them"),
+        ("stack(['x.npy', 'a.npy', 'x.npy'])", "torch.utils.data.Subset(dataset, rows) has a row"),
+        ("stack('d.h5::*/x')", "it has 'flat', 't', 'x', and a wildcard stands for no /"),
+        ("NumpyDataset('list.txt')", "a list of files goes into npdata.concatenate(path) or"),
+        ("NumpyDataset(x=X, z=X[0])", "axis={'x': 1}, or leave field 'z' out where all rows share"),
+        ("NumpyDataset(x=X, y=X, z=X[0])", "along its axis 1: leave field 'z' out where all rows"),
+        ("NumpyDataset('d.h5::t').split(0.5, groups='a')", "groups=ds.fields[0][:]['a']"),
         ("Loader(ds, 4, indices='x > 2')", "indices is a str: expected row numbers"),
         ("Loader(ds, 4, indices=np.where(X > 2))", "rows of a mask are np.flatnonzero(mask)"),
         ("Loader(ds, 4, indices=ds.split(0.8))", "as train of train, test = dataset.split(0.8)"),
@@ -279,7 +286,7 @@ def of(dataset: NumpyDataset, call: str) -> object:
         ("NumpyDataset(x=X, y=X[:, 0]).windows(2, stride=2).split(0.8, stratify='y')",
          "does not name keeps the row of offset 0"),
         ("NumpyDataset(x=concatenate('[ab].npy'), who=np.array([1, 2]))",
-         "np.repeat(values, np.diff(dataset.borders)), of a dataset without field 'who'"),
+         "np.repeat(values, np.diff(dataset.borders), axis=0), of a dataset without field 'who'"),
         ("Loader(ds, 4, priorities=[1])", "Loader(dataset, sampler=batches, num_threads=0)"),
         ("Loader(ds, 4, weights='x')", "labels of a field are dataset.fields["),
         ("ds.split(0.8, by='x')", "stay together by groups='x'"),

@@ -5,6 +5,7 @@ what the user asked for. Invariant: an option that no field would heed is refuse
 """
 
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeAlias, TypeGuard
 
@@ -88,10 +89,11 @@ def _require_equal_rows(fields: Sequence[Field]) -> None:
     for field in fields[1:]:
         if len(field) != len(first):
             sets = "; of several sets name the fields of one: from_npz(path, 'x_train', 'y_train')"
+            lengths = Counter(map(len, fields))
             raise FieldError(
                 f"field {first.label!r} ({first.where}) has {len(first)} rows, field "
                 f"{field.label!r} ({field.where}) has {len(field)}; all fields need the same number"
-                f"{_rows_elsewhere(first, field) or _rows_elsewhere(field, first)}"
+                f"{_elsewhere(first, field, lengths) or _elsewhere(field, first, lengths)}"
                 f"{sets if len(fields) > 2 and _are_members(*fields) else ''}"
             )
 
@@ -103,30 +105,33 @@ def _made_by(source: Source) -> str:
     return "concatenate" if isinstance(source, EndToEnd) else "stack"
 
 
-def _rows_elsewhere(field: Field, other: Field) -> str:
+def _elsewhere(field: Field, other: Field, lengths: Mapping[int, int]) -> str:
     """Say what to write where other axes of `field` are as long as the rows of `other`.
 
-    Or where `other` has a row for each of its recordings.
+    Or where `other` has a row for each of its recordings. `lengths` are how many fields have so
+    many rows: an axis is not turned where `other` is alone among several.
     """
     each = value_for_each_recording(field.source, field.label, len(other), other.label)
     if each is not None:
         return f"; {each}"
-    source = field.source
+    source, label = field.source, field.label
     given = "axis" in dict(source.details)
     turns = not given and (source.table is not None or source.across is not None)
-    axes: list[object] = [
-        k for k, n in enumerate(source.shape) if turns and k and n == len(other) > 1
-    ]
+    axes = [k for k, n in enumerate(source.shape) if k and n == len(other) > 1]
+    if axes:
+        turned = f"give axis={{{label!r}: {axes[0]}}}, or "
+        if not turns or lengths[len(field)] > lengths[len(other)]:
+            turned = ""
+        return (
+            f"; field {label!r} has as many along its axis {axes[0]}: {turned}leave field "
+            f"{other.label!r} out where all rows share it, and use it beside the loader"
+        )
     if turns and math.prod(source.shape[:2]) == len(other):
-        axes.append((0, 1))
-    if not axes:
-        alike = field.joins == other.joins is not None and _are_members(field, other)
-        return f"; if each is a sample, and no field: {AS_SAMPLES}" if alike else ""
-    return (
-        f"; field {field.label!r} has as many along its ax{'es' if axes[0] == (0, 1) else 'is'} "
-        f"{axes[0]}: give "
-        f"axis={{{field.label!r}: {axes[0]}}}"
-    )
+        return (
+            f"; field {label!r} has as many along its axes (0, 1): give axis={{{label!r}: (0, 1)}}"
+        )
+    alike = field.joins == other.joins is not None and _are_members(field, other)
+    return f"; if each is a sample, and no field: {AS_SAMPLES}" if alike else ""
 
 
 def _are_members(*fields: Field) -> bool:

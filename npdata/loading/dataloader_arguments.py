@@ -12,7 +12,7 @@ from typing import Any, TypedDict
 
 import numpy as np
 from torch import Tensor
-from torch.utils.data import ConcatDataset, Subset
+from torch.utils.data import ConcatDataset, Dataset, Subset
 
 from npdata.arrays.indexing import may_be_rows, take_one_of
 from npdata.dataset.arguments import OPTIONS
@@ -204,18 +204,26 @@ def no_dataset(given: object) -> str:
                 "Subsets that are added read sample by sample: write Loader(dataset, 64, "
                 "indices=[*first.indices, *second.indices])"
             )
-        parts = [part for part in given.datasets if isinstance(part, NumpyDataset)]
+        parts = [part for part in _parts_of(given) if isinstance(part, NumpyDataset)]
         other = [part for part in parts[1:] if repr(part) != repr(parts[0])][:1]
         these = f" (here are {parts[0]!r} and {other[0]!r})" if other else ""
         return (
             "a ConcatDataset reads sample by sample: write first + second, which joins npdata "
-            f"datasets of the same fields, dtypes and functions{these}; for others use DataLoader"
+            f"datasets of the same fields, shapes, dtypes and functions{these}; for others use "
+            "DataLoader"
         )
     return (
         f"{kind} has no __getitems__, which takes the row numbers of a batch and gives its "
         "samples; arrays and files go into npdata.NumpyDataset(...), a choice of rows into "
         "indices=; for other datasets use torch.utils.data.DataLoader"
     )
+
+
+def _parts_of(given: Dataset[Any]) -> list[Dataset[Any]]:
+    """Give the datasets of a sum, which torch nests: of three, the first two are one term."""
+    if not isinstance(given, ConcatDataset):
+        return [given]
+    return [part for term in given.datasets for part in _parts_of(term)]
 
 
 def refuse_batches_of_batches() -> None:

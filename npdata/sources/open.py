@@ -246,7 +246,8 @@ def value_for_each_recording(
         return None
     return (
         f"field {field!r} has {rows} recordings: a value for each is repeated for its rows by "
-        f"np.repeat(values, np.diff(dataset.borders)), of a dataset without field {other!r}"
+        "np.repeat(values, np.diff(dataset.borders), axis=0), of a dataset without field "
+        f"{other!r}"
     )
 
 

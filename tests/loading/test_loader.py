@@ -777,6 +777,9 @@ class TestErrors:
             Loader(one_by_one(data.x), 2)
         with pytest.raises(NotBatchedError, match=r"ConcatDataset .* write first \+ second"):
             Loader(ConcatDataset([NumpyDataset(data.x)] * 2), 2)
+        narrow = NumpyDataset(data.x[:, :1])
+        with pytest.raises(NotBatchedError, match=r"shapes, .*\(here are .* and .*\(97, 1, 5\)"):
+            Loader(sum([NumpyDataset(data.x), NumpyDataset(data.x), narrow]), 2)
         first, second = (Subset(NumpyDataset(data.x), rows) for rows in ([3, 1], [2]))
         with pytest.raises(NotBatchedError, match=r"indices=\[\*first\.indices, \*second"):
             Loader(first + second, 2)

@@ -19,14 +19,16 @@ from npdata.sources.base import Access, Details, Source
 from npdata.sources.many_files.file_table import FileTable
 from npdata.sources.packed.packing import Packing, Packings
 
-NO_ONE_FIELD = (
-    "they make no one field; np.save(path, array.astype(dtype)) writes rows in the dtype and byte "
-    "order of the others, text in the widest of them, npdata.stack(paths) makes each file a sample "
-    "of its own shape, sum(npdata.NumpyDataset(path, axis=1) for path in paths) lays arrays end to "
-    "end that differ along axis 1 alone, and samples that a transform= brings to one form are "
-    "joined by torch.utils.data.ConcatDataset, of a dataset for each, in a DataLoader"
+_DTYPES = (
+    "np.save(path, array.astype(dtype)) writes rows in the dtype and byte order of the others, "
+    "text in the widest of them"
 )
-"""What is said of rows that cannot lie end to end."""
+_SHAPES = (
+    "npdata.stack(paths) makes each file a sample of its own shape, "
+    "sum(npdata.NumpyDataset(path, axis=1) for path in paths) lays arrays end to end that differ "
+    "along axis 1 alone, and samples that a transform= brings to one form are joined by "
+    "torch.utils.data.ConcatDataset, of a dataset for each, in a DataLoader"
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -128,7 +130,22 @@ def require_alike(parts: Iterable[tuple[str, str]]) -> None:
     (first, wanted), *others = parts
     for where, held in others:
         if held != wanted:
-            raise FieldError(f"{where} holds {held}, and {first} {wanted}; {NO_ONE_FIELD}")
+            cure = no_one_field(held, wanted)
+            raise FieldError(f"{where} holds {held}, and {first} {wanted}; {cure}")
+
+
+def no_one_field(held: str, wanted: str) -> str:
+    """Say what to do with parts that hold these kinds of rows, and cannot lie end to end.
+
+    Examples:
+        >>> no_one_field("rows of (3,) of float32", "rows of (3,) of float64")[:48]
+        'they make no one field; np.save(path, array.asty'
+    """
+    (shape, _, dtype), (other, _, another) = (each.rpartition(" of ") for each in (held, wanted))
+    cures = [
+        cure for cure, same in ((_DTYPES, dtype == another), (_SHAPES, shape == other)) if not same
+    ]
+    return "; ".join(["they make no one field", *cures])
 
 
 class _Kind(NamedTuple):

@@ -369,6 +369,26 @@ def test_groups_of_other_names_or_other_files_are_compared(tmp_path: Path) -> No
     assert len(NumpyDataset(actions, f"{b}::text/*")) == 12
 
 
+@pytest.mark.parametrize(
+    ("other", "named", "left_out"),
+    [
+        (np.zeros((2, 3), "f8"), r"array\.astype\(dtype\)", "ConcatDataset"),
+        (np.zeros((2, 4), "f4"), "ConcatDataset", "astype"),
+        (np.zeros((2, 4), "f8"), r"astype\(dtype\).*ConcatDataset", "nothing"),
+    ],
+)
+@pytest.mark.parametrize("listed", [False, True])
+def test_the_cure_for_rows_that_differ_is_that_of_what_differs(
+    tmp_path: Path, other: np.ndarray, named: str, left_out: str, listed: bool
+) -> None:
+    with h5py.File(tmp_path / "d.h5", "w") as file:
+        file["a/x"], file["b/x"] = np.zeros((2, 3), "f4"), other
+    names = [f"{tmp_path}/d.h5::{k}/x" for k in "ab"]
+    with pytest.raises(FieldError, match=f"they make no one field; .*{named}") as caught:
+        npdata.concatenate(names) if listed else NumpyDataset(f"{tmp_path}/d.h5::*/x")
+    assert left_out not in str(caught.value)
+
+
 def test_datasets_of_other_names_are_compared_by_what_the_wildcards_match(tmp_path: Path) -> None:
     at = f"{tmp_path}/features.h5"
     with h5py.File(at, "w") as file:
@@ -483,8 +503,8 @@ def test_what_is_missing_or_different_is_named(tmp_path: Path) -> None:
         ("data/*/obs/extra", "no dataset '/data/demo_0/obs/extra'"),
         ("data/*", "is a group, and a dataset is needed"),
         ("odd/[!c]/x", "no dataset"),
-        ("odd/?/x", r"rows of .*::/odd/a/x are \(3,\) of float64, those of .*b/x are \(4,\)"),
-        ("types/*/x", r"those of .*::/types/b/x are \(\) of float32"),
+        ("odd/?/x", r"b/x holds rows of \(4,\) of float64, and .*::/odd/a/x rows of \(3,\)"),
+        ("types/*/x", r"::/types/b/x holds rows of \(\) of float32"),
         ("scalar/*/x", "is a scalar dataset and has no rows"),
     ):
         with pytest.raises((MemberNotFoundError, FieldError, ValueError), match=message):

@@ -178,6 +178,7 @@ def test_files_keep_the_name_without_a_link_whatever_is_listed_first(tmp_path: P
         (["s3://a/x.npy"], OSError, "mount or download"),
         ("wide.txt", FormatError, "wide.txt has null bytes, as text in UTF-16 has"),
         ("d.h5::**/x", FieldError, r"\*\* in '\*\*/x'.* one part of it"),
+        ("list.txt", OSError, "list.txt names it, and names in a .txt are seen from its folder"),
     ],
     ids=repr,
 )
@@ -185,6 +186,7 @@ def test_what_names_no_files_says_what_to_write(
     in_folder: Path, files: Any, error: type[Exception], message: str
 ) -> None:
     Path("wide.txt").write_text("x.npy\n", "utf-16")
+    Path("list.txt").write_text("data/x.npy\n")
     h5py.File("d.h5", "w").close()
     with pytest.raises(error, match=message):
         find_files(files)

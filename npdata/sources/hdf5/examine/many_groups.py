@@ -13,7 +13,7 @@ import numpy as np
 from npdata.arrays.dtypes import Ints
 from npdata.errors import FieldError
 from npdata.sources.base import Access
-from npdata.sources.concatenated.parts import NO_ONE_FIELD
+from npdata.sources.concatenated.parts import kind_of_rows, no_one_field
 from npdata.sources.hdf5.examine.attributes import read_packing
 from npdata.sources.hdf5.examine.examine import OpenedFile, decided, examine, look_at
 from npdata.sources.hdf5.examine.layout import Layout, read_layout
@@ -81,9 +81,10 @@ def _seen(
     length, *rest = dataset.get_space().get_simple_extent_dims()
     row, chunk = (*rest, *creation.inner), creation.chunk_shape
     if (row, creation.dtype) != (first.shape[1:], first.dtype):
+        wanted, held = kind_of_rows(first.shape[1:], first.dtype), kind_of_rows(row, creation.dtype)
         raise FieldError(
-            f"rows of {first.path}::{first.name} are {first.shape[1:]} of {first.dtype}, those of "
-            f"{where} are {row} of {creation.dtype}; {NO_ONE_FIELD}"
+            f"{where} holds {held}, and {first.path}::{first.name} {wanted}; "
+            f"{no_one_field(held, wanted)}"
         )
     offset = -1
     if creation.storage == "contiguous" and facts is opened.facts:
