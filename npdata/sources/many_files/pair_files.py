@@ -2,8 +2,9 @@
 
 Idea: a file is known by its stem (`img/a7.npy` and `mask/a7.npy` by `a7`); where fields share no
 stem, by what the wildcards of their globs match (`a7` of `*_img.npy` and `*_mask.npy`); where stems
-come more than once, by its path below the folder that was searched; where all are the same
-(`a7/image.npy`), by its folder. Datasets of a file are known by the part of their names that
+come more than once, by its path below the folder that was searched, or by the wildcards where they
+share no path (`0/image/a7.npy` and `0/mask/a7.npy`); where all are the same (`a7/image.npy`), by
+its folder. Datasets of a file are known by the part of their names that
 differs; where fields share none, by what their wildcards match, too. Invariant: a file has one
 partner in each field, or an error says so. It opens no file.
 """
@@ -119,19 +120,22 @@ def keys_of(*found: FileList) -> list[list[str]]:
     stems = list(map(_stems, texts))
     several = [set(each) for each in stems]
     matched = None if set.intersection(*several) else _matched_by_wildcards(found, texts, 1)
-    apart = any(1 < len(known) < len(each) for known, each in zip(several, stems, strict=True))
+    if matched is None:
+        apart = any(1 < len(known) < len(each) for known, each in zip(several, stems, strict=True))
+        for number, (files, own) in enumerate(zip(found, stems, strict=True)):
+            if len(several[number]) < len(own):
+                below = [text.removeprefix(files.anchor) for text in texts[number]]
+                stems[number] = [_stem(text) if apart else os.path.dirname(text) for text in below]  # noqa: PTH120
+        if not set.intersection(*map(set, stems)):
+            matched = _matched_by_wildcards(found, texts, 1)
+    keys = stems if matched is None else matched
     one_file = all(len(set(each)) == 1 for each in texts)
-    parts, keys = _members_of(found), []
-    for number, (files, own, known) in enumerate(zip(found, stems, several, strict=True)):
-        if matched is not None:
-            own = matched[number]
-        elif len(known) < len(own):
-            below = [text.removeprefix(files.anchor) for text in texts[number]]
-            own = [_stem(text) if apart else os.path.dirname(text) for text in below]  # noqa: PTH120
-        members = parts[number]
+    for number, members in enumerate(_members_of(found)):
         if members:
-            own = members if one_file else list(map(SEPARATOR.join, zip(own, members, strict=True)))
-        keys.append(own)
+            own = keys[number]
+            keys[number] = (
+                members if one_file else list(map(SEPARATOR.join, zip(own, members, strict=True)))
+            )
     return keys
 
 

@@ -146,6 +146,24 @@ def test_members_of_globs_pair_by_wildcard_and_member(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("function", [npdata.stack, npdata.concatenate])
+def test_files_of_folders_by_kind_pair_by_what_their_wildcards_match(
+    tmp_path: Path, function: Any
+) -> None:
+    names = [f"{sequence}/{{}}/{k}" for sequence in ("00", "01") for k in (0, 1, 2)]
+    written(tmp_path, " ".join(names).replace("{}", "velodyne"))
+    written(tmp_path, " ".join(names).replace("{}", "labels"))
+    at = {"x": f"{tmp_path}/*/velodyne/*.npy", "y": f"{tmp_path}/*/labels/*.npy"}
+    ds = function(at)
+    assert torch.equal(ds[:]["x"], ds[:]["y"])
+    for lost in ("00/velodyne/1.npy", "01/labels/2.npy"):
+        (tmp_path / lost).unlink()
+    with pytest.raises(FieldError, match=r"01/velodyne/2\.npy of field 'x' has no partner"):
+        function(at)
+    with pytest.raises(FieldError, match=r"00/velodyne/2\.npy .* would lie beside .*labels/1\.npy"):
+        npdata.NumpyDataset(x=function(at["x"]), y=function(at["y"]))
+
+
+@pytest.mark.parametrize("function", [npdata.stack, npdata.concatenate])
 @pytest.mark.parametrize("suffix", ["h5", "npz"])
 def test_members_that_share_no_name_pair_by_what_their_wildcards_match(
     tmp_path: Path, function: Any, suffix: str
