@@ -18,7 +18,7 @@ from npdata.dataset.transforms import Transform
 from npdata.errors import FieldError, FormatError, UnsupportedSourceError, an
 from npdata.sources.formats.npz import npz_members, require_no_matrix
 from npdata.sources.hdf5.file import Hdf5Options
-from npdata.sources.many_files.file_list import SEPARATOR
+from npdata.sources.many_files.file_list import SEPARATOR, FileList
 from npdata.sources.many_files.find_files import Files, find_files
 from npdata.sources.open import open_hdf5_files, open_source
 from npdata.suggestions import did_you_mean, each_word, explained
@@ -278,11 +278,11 @@ def _path(path: object) -> str:
     return os.fsdecode(path)
 
 
-def _hdf5_files(given: Files) -> list[str]:
+def _hdf5_files(given: Files) -> FileList:
     if isinstance(given, Mapping) or not isinstance(given, Iterable | os.PathLike):
         _path(given)  # an open file of h5py is a mapping
     found = find_files(given)
     if found.has_members:
         path, _, member = found[0].partition(SEPARATOR)
         raise FieldError(f"{found[0]}: write from_hdf5({path!r}, {member!r})")
-    return list(found)
+    return found

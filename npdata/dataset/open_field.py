@@ -24,7 +24,7 @@ from npdata.sources.concatenated.base import EndToEnd
 from npdata.sources.derived.axis import along_axis
 from npdata.sources.derived.base import DerivedSource
 from npdata.sources.derived.columns import ColumnSource, ColumnsSource, columns_of
-from npdata.sources.hdf5.groups import require_equal_groups
+from npdata.sources.hdf5.groups import GroupsSource, files_of_groups, require_equal_groups
 from npdata.sources.hdf5.open import is_open_dataset
 from npdata.sources.many_files.file_list import SEPARATOR
 from npdata.sources.many_files.pair_files import require_paired
@@ -74,11 +74,11 @@ def open_fields(
     _require_heeded(fields, options, asked["ragged"])
     require_equal_groups(field.source for field in fields)
     given = zip(fields, sources, strict=True)
-    own = [field for field, each in given if isinstance(each, Field)]
-    require_paired(
-        {field.label: field.paths for field in own},
-        {field.label: _made_by(field.source) for field in own},
-    )
+    found = {field.label: field.paths for field, each in given if isinstance(each, Field)}
+    if found:
+        groups = {field.label: files_of_groups(field.source) for field in fields}
+        found |= {label: files for label, files in groups.items() if files is not None}
+    require_paired(found, {field.label: _made_by(field.source) for field in fields})
     _require_equal_rows(fields)
     return fields
 
@@ -102,7 +102,7 @@ def _made_by(source: Source) -> str:
     """Give the function that makes such a source of many files."""
     while isinstance(source, DerivedSource):
         source = source.rows
-    return "concatenate" if isinstance(source, EndToEnd) else "stack"
+    return "concatenate" if isinstance(source, EndToEnd | GroupsSource) else "stack"
 
 
 def _elsewhere(field: Field, other: Field, lengths: Mapping[int, int]) -> str:

@@ -194,7 +194,7 @@ def open_files(files: FileList) -> list[Source]:
 
 
 def open_hdf5_files(
-    paths: Sequence[str],
+    paths: FileList,
     names: Sequence[str],
     options: Hdf5Options,
     groups: Sequence[str | bytes] | None,
@@ -231,10 +231,13 @@ def open_hdf5_files(
                     f"{path} has {len(first)} rows of {names[0]!r} and {len(part)} of {name!r}: "
                     f"the rows of one file belong together; {cure}"
                 )
-    return [
-        end_to_end(parts, FileList.of(paths, [name] * len(paths)))
-        for parts, name in zip(zip(*files, strict=True), names, strict=True)
-    ]
+    joined: list[Source] = []
+    for alike, name in zip(zip(*files, strict=True), names, strict=True):
+        own = FileList.of([*paths], [name] * len(paths))
+        if paths.searched is not None:
+            own.searched = (*paths.searched[:2], name)
+        joined.append(end_to_end(alike, own))
+    return joined
 
 
 def value_for_each_recording(

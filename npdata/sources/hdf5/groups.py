@@ -31,6 +31,7 @@ from npdata.sources.hdf5.examine.examine import OpenedFile, examine
 from npdata.sources.hdf5.examine.many_groups import Groups
 from npdata.sources.hdf5.file import Hdf5Options, open_file
 from npdata.sources.hdf5.open import source_of
+from npdata.sources.many_files.file_list import FileList
 from npdata.sources.mapped import InFile
 from npdata.sources.names import matched_by, without_common_parts
 from npdata.sources.packed.packing import Packings
@@ -180,6 +181,17 @@ def require_equal_groups(sources: Iterable[Source]) -> None:
         _require_equal_names(first, other)
         if edges is not None and ends is not None and len(edges) == len(ends):
             _require_equal_lengths(first, np.diff(edges), other, np.diff(ends))
+
+
+def files_of_groups(source: Source) -> FileList | None:
+    """Give the datasets of a source of many groups, as `find_files` names them; else None."""
+    made = origin(source)
+    if not isinstance(made, GroupsSource):
+        return None
+    path, names, pattern = made._groups.path, made._groups.names, made._groups.pattern
+    files = FileList.of([path] * len(names), [name.strip("/") for name in names])
+    files.searched = (files.root, path, pattern) if pattern else None
+    return files
 
 
 def _require_equal_names(first: Groups, other: Groups) -> None:

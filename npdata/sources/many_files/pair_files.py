@@ -129,10 +129,9 @@ def keys_of(*found: FileList) -> list[list[str]]:
         if not set.intersection(*map(set, stems)):
             matched = _matched_by_wildcards(found, texts, 1)
     keys = stems if matched is None else matched
-    one_file = all(len(set(each)) == 1 for each in texts)
     for number, members in enumerate(_members_of(found)):
         if members:
-            own = keys[number]
+            own, one_file = keys[number], len(set(texts[number])) == 1
             keys[number] = (
                 members if one_file else list(map(SEPARATOR.join, zip(own, members, strict=True)))
             )
@@ -188,7 +187,8 @@ def _unpaired(*sides: tuple[str, FileList, list[str]]) -> FieldError:
     """Say which file has no partner; first which two have one stem, where that is the reason."""
     for (label, files, _), (other, others, _) in (sides, sides[::-1]):
         stems, known = _stems(files.texts()), set(_stems(others.texts()))
-        if len(set(stems)) < len(stems) and len(known) == len(others):
+        members = files.members_differ and len(set(files.texts())) == 1  # of one file
+        if len(set(stems)) < len(stems) and len(known) == len(others) and not members:
             first, again = _same(stems)
             return FieldError(
                 f"field {label!r} has {files[first]} and {files[again]}, both of the stem "

@@ -206,6 +206,41 @@ def test_a_file_without_a_partner_by_wildcard_is_named(tmp_path: Path) -> None:
         npdata.stack(x=f"{tmp_path}/x_*.npy", y=f"{tmp_path}/y_*.npy")
 
 
+def test_datasets_of_one_file_pair_with_files_of_their_names(tmp_path: Path) -> None:
+    with h5py.File(tmp_path / "all.h5", "w") as file:
+        for k in (2, 10, 1):
+            file[f"n{k}"] = np.full(2, k)
+    for k in (1, 2, 10):
+        np.save(tmp_path / f"n{k}.npy", np.full(2, k))
+    fields = {"x": f"{tmp_path}/all.h5::*", "y": f"{tmp_path}/*.npy"}
+    ds = npdata.stack(fields)
+    assert ds[:]["x"].tolist() == ds[:]["y"].tolist() == [[1, 1], [2, 2], [10, 10]]
+    (tmp_path / "n2.npy").rename(tmp_path / "n11.npy")
+    with pytest.raises(FieldError, match=r"all\.h5::n2 of field 'x' has no partner"):
+        npdata.stack(fields)
+    with pytest.raises(FieldError, match=r"all\.h5::n2 of field 'x' would lie beside .*n10\.npy"):
+        npdata.NumpyDataset({name: npdata.stack(each) for name, each in fields.items()})
+
+
+@pytest.mark.parametrize("groups", [False, True])
+def test_files_and_groups_of_hdf5_are_not_laid_beside_wrong_partners(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, groups: bool
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for k in (1, 2, 3):
+        with h5py.File(f"n{k}.h5" if not groups else "all.h5", "a") as file:
+            file[f"n{k}/x" if groups else "x"] = np.full((2, 3), k)
+    x = ["all.h5", "*/x"] if groups else ["n*.h5", "x"]
+    for k in (1, 3, 4):
+        np.save(f"n{k}.npy", np.full(2, k))
+    field = npdata.NumpyDataset.from_hdf5(*x).fields[0]
+    y = npdata.concatenate("n*.npy")
+    with pytest.raises(FieldError, match=r"n2.* would lie beside|would lie beside .*n2"):
+        npdata.NumpyDataset(x=field, y=y)
+    listed = npdata.concatenate(y.fields[0].paths)  # the order is the user's
+    assert len(npdata.NumpyDataset(x=field, y=listed)) == 6
+
+
 def test_one_listed_file_is_no_partner_of_one_of_another_name(tmp_path: Path) -> None:
     x, y = written(tmp_path, "x y")
     with pytest.raises(FieldError, match="has no partner"):
