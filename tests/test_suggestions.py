@@ -62,6 +62,10 @@ def files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         file["x"] = X
         file["t"] = np.zeros(3, [("a", "i4"), ("b", [("c", "f4")])])
         file["flat"] = X[None, :, 0]
+    with h5py.File("sparse.mat", "w") as file:
+        file["A/data"], file["A/ir"], file["A/jc"] = [1.0], [0], [0, 1]
+    with h5py.File("lack.h5", "w") as file:
+        file["a/x"], file["a/y"], file["b/x"] = X, X, X
     with h5py.File("s.h5", "w") as file:
         file["fs"] = 250.0
     np.save("f8.npy", X.astype("f8"))
@@ -267,6 +271,9 @@ def of(dataset: NumpyDataset, call: str) -> object:
         ("ds.split(0.8, by='episode')", "expected 'recording', for episodes and groups as well"),
         ("NumpyDataset(obs={'eef': X})", "a field has no fields of its own"),
         ("NumpyDataset(x=X, columns=[0, 1])", "lambda b: {**b, 'x': b['x'][:, columns]}"),
+        ("NumpyDataset.from_raw('t.bin', dtype='bfloat16')", '"uint16", and batch_transform='),
+        ("NumpyDataset('sparse.mat::A')", "npdata.csr of its data, ir, jc, and (columns, rows)"),
+        ("NumpyDataset('lack.h5::*/y')", "where some groups lack it, groups= of from_hdf5 picks"),
         ("NumpyDataset.from_raw(['t.bin', 't.bin'], dtype='u2')", "npdata.concatenate(paths, "),
         ("NumpyDataset.from_hdf5('d.h5', x={'a': 'x'})", "name each, and nest"),
         ("NumpyDataset.from_hdf5('d.h5', x=['x', 'y'])", '"data/*/x" lays those of all groups'),

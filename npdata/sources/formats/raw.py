@@ -109,7 +109,9 @@ def _dtype(path: str | os.PathLike[str], dtype: DTypeLike) -> DType:
     try:
         return np.dtype(dtype)
     except (TypeError, ValueError, SyntaxError) as error:
+        cure = '"float32", or ">i2" for big-endian'
+        if "bfloat16" in str(dtype):
+            cure = '"uint16", and batch_transform=lambda x: x.view(torch.bfloat16)'
         raise UnsupportedSourceError(
-            f"{path}: dtype={dtype!r} is no dtype of NumPy ({error}); give one such as "
-            f'"float32", or ">i2" for big-endian'
+            f"{path}: dtype={dtype!r} is no dtype of NumPy ({error}); give one such as {cure}"
         ) from error

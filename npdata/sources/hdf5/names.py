@@ -81,7 +81,14 @@ def _open_rows(path: str, name: str, options: Hdf5Options, groups: Picked | None
     with opened_anew(path, options.locking) as file:
         names = _names_of_groups(file, path, name, options, groups)
         pattern = name if _is_pattern(name) else ""
-        seen = look_at_groups(OpenedFile(file, path, options), names, pattern)
+        try:
+            seen = look_at_groups(OpenedFile(file, path, options), names, pattern)
+        except MemberNotFoundError as error:
+            if not pattern:
+                raise
+            raise MemberNotFoundError(
+                f"{error}; where some groups lack it, groups= of from_hdf5 picks the others"
+            ) from None
         return as_numbers(GroupsSource(seen, options))
 
 

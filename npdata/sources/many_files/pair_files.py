@@ -1,11 +1,9 @@
 """Which file of one field belongs to which of another: those of the same stem.
 
-Idea: a file is known by its stem (`img/a7.npy` and `mask/a7.npy` by `a7`); where fields share no
-stem, by what the wildcards of their globs match (`a7` of `*_img.npy` and `*_mask.npy`); where stems
-come more than once, by its path below the folder that was searched, or by the wildcards where they
-share no path (`0/image/a7.npy` and `0/mask/a7.npy`); where all are the same (`a7/image.npy`), by
-its folder. Datasets of a file are known by the part of their names that
-differs; where fields share none, by what their wildcards match, too. Invariant: a file has one
+Idea: a file is known by its stem (`img/a7.npy`, `mask/a7.npy`); where stems come more than once, by
+its path below the folder that was searched; where all are one (`a7/image.npy`), by its folder; a
+dataset by the part of its name that differs. Where fields share none of these, by what the
+wildcards of their globs match (`a7` of `*_img.npy` and `*_mask.npy`). Invariant: a file has one
 partner in each field, or an error says so. It opens no file.
 """
 

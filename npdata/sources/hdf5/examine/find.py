@@ -23,6 +23,7 @@ from npdata.suggestions import did_you_mean
 MOST_NAMES = 20
 _MATLAB = ("#refs#", "#subsystem#")
 """Groups of MATLAB's own, which hold the cells of the arrays beside them."""
+_SPARSE_OF_MATLAB = ("data", "ir", "jc")
 
 
 def find(file: h5py.File, name: str, where: str) -> h5py.Dataset:
@@ -102,6 +103,12 @@ def lost(file: h5py.File, name: str) -> str:
 
 def _as_rows(group: h5py.Group) -> str:
     """Say what to write where a group has the parts of a sparse matrix, and no shape."""
+    if all(part in group for part in _SPARSE_OF_MATLAB):
+        return (
+            "; a sparse matrix of MATLAB lies by columns: npdata.csr of its data, ir, jc, and "
+            "(columns, rows) has a row for each, and scipy.sparse.csc_matrix((data, ir, jc), "
+            "(rows, columns)).tocsr() has its rows, for npdata.csr"
+        )
     if not all(part in group for part in SPARSE_PARTS):
         return ""
     return (
