@@ -57,8 +57,13 @@ _TABLE = (
     "a table of text: pandas.read_csv(path)[names].to_numpy() gives the rows of its columns, and "
     "np.loadtxt(path) those of a file of numbers alone, with delimiter=',' where commas part them"
 )
-_LINES = re.compile(rb"[ \t]*[-+.0-9][-+.,;0-9eE \t]*\r?\n[-+.,;0-9eE\s]*")
+_LINES = re.compile(rb"[ \t]*[-+.0-9][-+.,;0-9eENna \t]*\r?\n[-+.,;0-9eENna\s]*")
 """How a table of numbers without a header begins: a whole line of them."""
+_INSIDE = (
+    (344, (b"n+1\0", b"ni1\0"), "NIfTI: np.save(name, nibabel.load(path).get_fdata()) once"),
+    (128, (b"DICM",), "DICOM: np.save(name, pydicom.dcmread(path).pixel_array) once"),
+)
+"""What is known by bytes further inside: their place, what they are, and what to do."""
 _TAR = "a tar archive: unpack it first, or read it with webdataset"
 _TORCH = "a file of torch.save: torch.load it, and give its tensors as .numpy()"
 
@@ -76,6 +81,9 @@ def foreign_file(path: str) -> str | None:
             return what
     if place.suffix in (".csv", ".tsv") or _LINES.fullmatch(head):
         return _TABLE
+    for at, marks, what in _INSIDE:
+        if head.startswith(marks, at):
+            return what
     if head[257:262] == b"ustar":
         return _TAR
     if place.name in _ZARR_FILES and b'"zarr_format"' in head:

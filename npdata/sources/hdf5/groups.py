@@ -235,6 +235,6 @@ def _if_one_more(more: Ints) -> str:
         return ""
     return (
         "; where all have one row more, as the state after the last step, make two datasets: "
-        "windows(2) of the one that has more has a sample for each row of the other, and "
-        "torch.utils.data.StackDataset puts both side by side"
+        "states.windows(2) of the one that has more has a sample for each row of the other, and "
+        "NumpyDataset(**states.fields, **actions.fields) puts both side by side"
     )

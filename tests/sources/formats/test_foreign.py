@@ -99,6 +99,13 @@ KINDS: dict[str, tuple[str, Callable[[Path], None], str]] = {
     "wav": ("x.wav", wav, "sound or video: decode each once"),
     "csv": ("x.csv", lambda p: p.write_text("id,age\na,3\n"), r"pandas\.read_csv\(path\)"),
     "numbers as text": ("x.dat", lambda p: np.savetxt(p, X), r"np\.loadtxt\(path\)"),
+    "numbers and NaN": (
+        "x.dat",
+        lambda p: p.write_text("8.38 0 NaN\n8.39 nan 30\n"),
+        r"np\.loadtxt\(path\)",
+    ),
+    "NIfTI": ("x.nii", lambda p: p.write_bytes(bytes(344) + b"n+1\0" + bytes(9)), r"nibabel\.load"),
+    "DICOM": ("x.dcm", lambda p: p.write_bytes(bytes(128) + b"DICM" + bytes(9)), "pydicom.dcmread"),
     "tar": ("x.tar", tar, "tar archive: unpack it first, or read it with webdataset"),
     "parquet": ("x.parquet", parquet, r"pyarrow\.parquet\.read_table"),
     "arrow": ("x.feather", arrow, r"pyarrow\.feather\.read_table"),

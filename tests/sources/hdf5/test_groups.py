@@ -10,7 +10,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from torch.utils.data import DataLoader, StackDataset
+from torch.utils.data import DataLoader
 
 import npdata
 from npdata import NumpyDataset, open_source
@@ -413,11 +413,14 @@ def test_a_state_more_than_steps_says_how_to_pair_them(tmp_path: Path) -> None:
         for k in range(12):
             file[f"episode_{k}/states"] = np.arange(4.0 + k) + 100 * k
             file[f"episode_{k}/actions"] = np.arange(3.0 + k) + 100 * k
-    with pytest.raises(FieldError, match=r"one row more.*windows\(2\).*StackDataset"):
+    with pytest.raises(FieldError, match=r"one row more.*windows\(2\).*\*\*actions\.fields\)"):
         NumpyDataset.from_hdf5(path, states="*/states", actions="*/actions")
-    states = NumpyDataset.from_hdf5(path, "*/states").windows(2)
-    actions = NumpyDataset.from_hdf5(path, "*/actions")
-    both = StackDataset(states=states, actions=actions)
+    states = NumpyDataset.from_hdf5(path, states="*/states").windows(2)
+    actions = NumpyDataset.from_hdf5(path, actions="*/actions")
+    both = NumpyDataset(**states.fields, **actions.fields)
+    train, test = both.split(0.7, by="recording")
+    episodes = [set((both[part]["actions"] // 100).tolist()) for part in (train, test)]
+    assert episodes[0].isdisjoint(episodes[1])
     rows = list(npdata.Loader(both, 16, shuffle=True))
     pairs = torch.cat([batch["states"] for batch in rows])
     assert sum(map(len, pairs.unbind())) == 2 * len(actions)
