@@ -26,7 +26,7 @@ from npdata.sources.derived.base import DerivedSource
 from npdata.sources.derived.columns import ColumnSource, ColumnsSource, columns_of
 from npdata.sources.hdf5.groups import GroupsSource, files_of_groups, require_equal_groups
 from npdata.sources.hdf5.open import is_open_dataset
-from npdata.sources.many_files.file_list import SEPARATOR
+from npdata.sources.many_files.file_list import SEPARATOR, FileList
 from npdata.sources.many_files.pair_files import require_paired
 from npdata.sources.many_files.stack import StackSource
 from npdata.sources.open import SourceLike, open_source, value_for_each_recording
@@ -75,7 +75,7 @@ def open_fields(
     require_equal_groups(field.source for field in fields)
     given = zip(fields, sources, strict=True)
     found = {field.label: field.paths for field, each in given if isinstance(each, Field)}
-    if found:
+    if any(isinstance(files, FileList) for files in found.values()):
         groups = {field.label: files_of_groups(field.source) for field in fields}
         found |= {label: files for label, files in groups.items() if files is not None}
     require_paired(found, {field.label: _made_by(field.source) for field in fields})
