@@ -271,7 +271,7 @@ def of(dataset: NumpyDataset, call: str) -> object:
         ("ds.split(0.8, by='episode')", "expected 'recording', for episodes and groups as well"),
         ("NumpyDataset(obs={'eef': X})", "a field has no fields of its own"),
         ("NumpyDataset(x=X, columns=[0, 1])", "lambda b: {**b, 'x': b['x'][:, columns]}"),
-        ("NumpyDataset.from_raw('t.bin', dtype='bfloat16')", '"uint16", and batch_transform='),
+        ("NumpyDataset.from_raw('t.bin', dtype=tensor.bfloat16().dtype)", '"uint16", and batch_transform='),
         ("NumpyDataset('sparse.mat::A')", "npdata.csr of its data, ir, jc, and (columns, rows)"),
         ("NumpyDataset('lack.h5::*/y')", "where some groups lack it, groups= of from_hdf5 picks"),
         ("NumpyDataset.from_raw(['t.bin', 't.bin'], dtype='u2')", "npdata.concatenate(paths, "),

@@ -237,7 +237,9 @@ def test_a_list_of_axes_is_one_for_each_field() -> None:
 
 def test_a_value_for_each_trajectory_is_repeated(tmp_path: Path) -> None:
     values = np.arange(5.0)
-    wanted = r"field 'u' has 5 recordings: .* np.repeat\(values, np.diff\(dataset.borders\)\)"
+    wanted = (
+        r"field 'u' has 5 recordings: .* np.repeat\(values, np.diff\(dataset.borders\), axis=0\)"
+    )
     with pytest.raises(FieldError, match=wanted):
         NumpyDataset(u=array(), value=values, axis={"u": (0, 1)})
     for k in range(2):
@@ -246,7 +248,7 @@ def test_a_value_for_each_trajectory_is_repeated(tmp_path: Path) -> None:
     with pytest.raises(FieldError, match=wanted):
         NumpyDataset.from_hdf5(f"{tmp_path}/*.h5", u="u", value="value", axis={"u": (0, 1)})
     ds = NumpyDataset(u=array(), axis=(0, 1))
-    ds = NumpyDataset(**ds.fields, value=np.repeat(values, np.diff(ds.borders)))
+    ds = NumpyDataset(**ds.fields, value=np.repeat(values, np.diff(ds.borders), axis=0))
     assert ds.windows({"u": range(3)})[-1]["value"] == 4
 
 
