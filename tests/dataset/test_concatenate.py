@@ -638,9 +638,7 @@ def test_rows_of_other_shapes_are_joined_as_samples_by_what_the_refusal_says(
     arrays = [np.arange(60).reshape(3, 4, 5), np.arange(56).reshape(2, 4, 7)]
     for k, array in enumerate(arrays):
         np.save(tmp_path / f"{k}.npy", array)
-    with pytest.raises(
-        errors.FieldError, match=r"no one field; .*transform= .*ConcatDataset"
-    ):
+    with pytest.raises(errors.FieldError, match=r"no one field; .*transform= .*ConcatDataset"):
         npdata.concatenate(f"{tmp_path}/*.npy")
     parts = [npdata.NumpyDataset(array, transform=lambda x: x[:, :4]) for array in arrays]
     (batch,) = DataLoader(ConcatDataset(parts), 5)
