@@ -99,13 +99,13 @@ def changes(values: NDArray[Any]) -> Ints:
 
 
 def even_borders(rows: int, each: int) -> Ints | None:
-    """Give the first row of each recording of `each` rows, then the end; None for one, or 0 rows.
+    """Give the first row of each recording of `each` rows, then the end; None where none is known.
 
     Examples:
-        >>> even_borders(6, 2).tolist(), even_borders(6, 6)
-        ([0, 2, 4, 6], None)
+        >>> even_borders(6, 2).tolist(), even_borders(6, 6).tolist(), even_borders(6, 0)
+        ([0, 2, 4, 6], [0, 6], None)
     """
-    return np.arange(0, rows + 1, each) if 0 < each < rows else None
+    return np.arange(0, rows + 1, each) if 0 < each <= rows else None
 
 
 def shown_lengths(lengths: Ints) -> str:

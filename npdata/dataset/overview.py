@@ -179,7 +179,8 @@ class Overview:
     def borders(self) -> NDArray[np.int64] | None:
         """The first sample of each recording, then the number of samples; None if not known.
 
-        Recordings are the files and groups that fields are made of. Those of windows may have none.
+        Recordings are the files and groups that fields are made of, and what several axes give,
+        as trajectories by `axis=(0, 1)`. Those of windows may have none.
 
         Examples:
             >>> windows = npdata.NumpyDataset(np.arange(8)).windows(2, borders=[2, 5])

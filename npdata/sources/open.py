@@ -243,15 +243,24 @@ def open_hdf5_files(
 def value_for_each_recording(
     source: Source, field: str | int, rows: int, other: str | int
 ) -> str | None:
-    """Say what to do with a field of so many rows where `field` has so many recordings, or None."""
+    """Say what to do with a field of so many rows where `field` has so many recordings, or None.
+
+    Or where each of its recordings has so many rows.
+    """
     edges = source.borders
-    if edges is None or not len(edges) == rows + 1 > 2:
+    if edges is None or not rows:
         return None
-    return (
-        f"field {field!r} has {rows} recordings: a value for each is repeated for its rows by "
-        "np.repeat(values, np.diff(dataset.borders), axis=0), of a dataset without field "
-        f"{other!r}"
-    )
+    count = len(edges) - 1
+    recordings = "1 recording" if count == 1 else f"{count} recordings"
+    if count == rows:
+        repeated = "np.repeat(values, np.diff(dataset.borders), axis=0)"
+        what = f"a value for each is repeated for its rows by {repeated}"
+    elif count > 1 and (np.diff(edges) == rows).all():
+        recordings += f" of {rows} rows"
+        what = f"values for the rows of each are repeated by np.concatenate([values] * {count})"
+    else:
+        return None
+    return f"field {field!r} has {recordings}: {what}, of a dataset without field {other!r}"
 
 
 Format = Literal["npy", "npz", "hdf5", "raw"]

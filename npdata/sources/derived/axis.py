@@ -28,6 +28,7 @@ ONE_FILE_EACH = (
     "sum(npdata.NumpyDataset(name, axis=...) for name in names)"
 )
 """What to write for an axis of several files."""
+GROUPS_EACH = "of groups sum(npdata.NumpyDataset(f'FILE::{name}/x', axis=...) for name in names)"
 
 
 class MovedAxisSource(CompositeSource, InPlaceSource):
@@ -102,10 +103,15 @@ def along_axis(source: Source, axis: object) -> Source:
         moved = _in_place(source, axes)
     elif source.across is not None:
         moved = source.across(axes)
+    elif "axis" in dict(source.details):
+        raise FieldError(
+            f"axis={axis!r}: the rows of {source.where} lie along other axes already, "
+            f"{dict(source.details)['axis']}; open it anew, with the axes of the stored array"
+        )
     else:
         raise FieldError(
-            f"axis={axis!r} is for arrays in memory, .npy files and datasets of one HDF5 file, and "
-            f"{source.where} is none; {ONE_FILE_EACH}"
+            f"axis={axis!r} is for arrays in memory, .npy files and single datasets of an HDF5 "
+            f"file, and {source.where} is none; {ONE_FILE_EACH}, {GROUPS_EACH}"
         )
     recordings = source.shape[axes[-1]] if len(axes) > 1 else 0
     moved.tell(packing=source.packing, matlab=source.matlab, recording_rows=recordings)
@@ -117,14 +123,23 @@ def _axes(source: Source, axis: object) -> tuple[int, ...]:
     if axis is None:
         return (0,)
     rank = len(source.shape)
+    has = f"{rank} axes, 0 to {rank - 1}" if rank > 1 else "one axis"
     numbers = []
     for each in axis if isinstance(axis, tuple) else (axis,):
         try:
-            number = operator.index(each)
+            number = None if isinstance(each, bool) else operator.index(each)
         except TypeError:
-            number = rank
-        if isinstance(each, bool) or not -rank <= number < rank:
-            raise FieldError(f"axis={axis!r}: {source.where} has {rank} axes, 0 to {rank - 1}")
+            number = None
+        if number is None:
+            raise FieldError(
+                f"axis={axis!r}: expected a number, or for several axes a tuple of them, as "
+                f"(0, 1); {source.where} has {has}"
+            )
+        if not -rank <= number < rank:
+            raise FieldError(
+                f"axis={axis!r}: {source.where} has {has}; where that is for other fields, name "
+                f"them, as axis={{'x': {axis!r}}}"
+            )
         numbers.append(number % rank)
     if not numbers or len(set(numbers)) < len(numbers):
         raise FieldError(

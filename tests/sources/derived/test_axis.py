@@ -252,6 +252,61 @@ def test_a_value_for_each_trajectory_is_repeated(tmp_path: Path) -> None:
     assert ds.windows({"u": range(3)})[-1]["value"] == 4
 
 
+def test_values_for_the_steps_of_each_trajectory_are_repeated(tmp_path: Path) -> None:
+    times = np.arange(12.0)
+    wanted = r"field 'u' has 5 recordings of 12 rows: .* np.concatenate\(\[values\] \* 5\)"
+    with pytest.raises(FieldError, match=wanted):
+        NumpyDataset(u=array(), time=times, axis={"u": (0, 1)})
+    for k in range(2):
+        with h5py.File(tmp_path / f"{k}.h5", "w") as file:
+            file["u"], file["time"] = array(), times
+    with pytest.raises(FieldError, match=wanted):
+        NumpyDataset.from_hdf5(f"{tmp_path}/*.h5", u="u", time="time", axis={"u": (0, 1)})
+    ds = NumpyDataset(u=array(), axis=(0, 1))
+    ds = NumpyDataset(**ds.fields, time=np.concatenate([times] * 5))
+    assert ds[14]["time"] == 2
+
+
+def test_one_trajectory_is_a_recording() -> None:
+    ds = NumpyDataset(u=array()[:1], axis=(0, 1))
+    assert ds.borders.tolist() == [0, 12]
+    with pytest.raises(FieldError, match=r"field 'u' has 1 recording: a value for each"):
+        NumpyDataset(**ds.fields, value=[7.0])
+    ds = NumpyDataset(**ds.fields, value=np.repeat([7.0], np.diff(ds.borders)))
+    assert ds[11]["value"] == 7
+
+
+def test_axes_for_all_fields_are_for_those_that_have_them() -> None:
+    with pytest.raises(FieldError, match=r"has one axis; .* axis=\{'x': \(0, 1\)\}"):
+        NumpyDataset(u=array(), value=np.arange(5), axis=(0, 1))
+
+
+@pytest.mark.parametrize("axis", [{0: [0, 1]}, np.array([0, 1]), range(2), slice(0, 2), "01", 1.0])
+def test_what_is_no_axis_is_told_how_axes_are_written(axis: Any) -> None:
+    with pytest.raises(FieldError, match=r"for several axes a tuple of them, as \(0, 1\); .* 3 ax"):
+        NumpyDataset(array(), axis=axis)
+
+
+def test_rows_of_other_axes_of_a_file_are_not_turned_again(tmp_path: Path) -> None:
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file.create_dataset("a", data=array(), chunks=(2, 5, 7), compression=1)
+    turned = NumpyDataset.from_hdf5(tmp_path / "a.h5", a="a", axis=(0, 1))
+    wanted = r"lie along other axes already, \(0, 1\) of \(5, 12, 7\)"
+    with pytest.raises(FieldError, match=wanted):
+        NumpyDataset(**turned.fields, axis=(0, 1))
+
+
+def test_axes_of_groups_are_given_for_each(tmp_path: Path) -> None:
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file["g/0/x"], file["g/1/x"] = array(), array()[:2] + 1
+    with pytest.raises(
+        FieldError, match=r"of groups sum\(npdata.NumpyDataset\(f'FILE::\{name\}/x'"
+    ):
+        NumpyDataset.from_hdf5(tmp_path / "a.h5", "g/*/x", axis=(0, 1))
+    ds = sum(NumpyDataset(f"{tmp_path}/a.h5::g/{name}/x", axis=(0, 1)) for name in "01")
+    assert ds.borders.tolist() == [*range(0, 7 * 12 + 1, 12)]
+
+
 def test_rows_that_lie_along_two_axes_of_another_field_are_pointed_out() -> None:
     with pytest.raises(FieldError, match=r"axes \(0, 1\): give axis=\{'u': \(0, 1\)\}"):
         NumpyDataset(u=array(), reward=np.arange(60))
