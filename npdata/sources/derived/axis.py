@@ -18,7 +18,7 @@ from npdata.arrays.axes import as_one, shown_axes
 from npdata.arrays.dtypes import Ints
 from npdata.arrays.gather import RowTable
 from npdata.errors import FieldError
-from npdata.sources.base import InPlaceSource, Source
+from npdata.sources.base import Details, InPlaceSource, Source, without
 from npdata.sources.derived.base import CompositeSource
 from npdata.sources.mapped import MappedSource
 from npdata.sources.memory import MemorySource, array_source
@@ -47,7 +47,7 @@ class MovedAxisSource(CompositeSource, InPlaceSource):
         shape = list(rows.shape)
         self.shape = (shape.pop(axis), *shape)
         self.dtype, self.where, self.access = rows.dtype, rows.where, rows.access
-        self.details = (*rows.details, ("axis", _about(rows, (axis,))))
+        self.details = _details(rows, (axis,))
 
     @property
     def table(self) -> RowTable:
@@ -73,7 +73,7 @@ class PickedRowsSource(CompositeSource):
         rest = (n for axis, n in enumerate(rows.shape) if axis not in axes)
         self.shape = (math.prod(self.lengths), *rest)
         self.dtype, self.where, self.access = rows.dtype, rows.where, rows.access
-        self.details = (*rows.details, ("axis", _about(rows, axes)))
+        self.details = _details(rows, axes)
 
     def read(self, indices: Ints, out: NDArray[Any]) -> None:
         """Pick the rows from where they lie, by NumPy."""
@@ -168,14 +168,14 @@ def _in_place(source: Source, axes: tuple[int, ...]) -> Source:
         made = array_source(merged)
     else:
         return PickedRowsSource(source, axes)
-    made.tell(access=source.access, details=(*made.details, ("axis", _about(source, axes))))
+    made.tell(access=source.access, details=_details(source, axes))
     return made
 
 
-def _about(rows: Source, axes: tuple[int, ...]) -> str:
+def _details(rows: Source, axes: tuple[int, ...]) -> Details:
     """Say along which axes rows lie, and in how many pieces each."""
     before = (n for axis, n in enumerate(rows.shape[: max(axes)]) if axis not in axes)
     pieces = math.prod(before)
     found = "1 piece" if pieces == 1 else f"{pieces} pieces"
-    named = shown_axes(axes, rows.shape)
-    return f"{named}; a row lies in {found} of {rows.access.kind} data"
+    about = f"{shown_axes(axes, rows.shape)}; a row lies in {found} of {rows.access.kind} data"
+    return (*without(rows.details, "row"), ("axis", about))

@@ -224,7 +224,7 @@ def _as_one(
         shape=(rows, *layout.shape[count:]),
         chunk_shape=(order.chunk_rows, *chunk[count:]),
     )
-    details = details_as_one(examined, merged, axes, turned)
+    details = details_as_one(examined, merged, order, axes, turned)
     keeper = TableKeeper(layout, locking, turned)
     source = _in_chunks(examined, keeper, merged, details)
     return source if order.straight else ChunkOrderSource(source, order)

@@ -200,6 +200,35 @@ def test_a_chunk_is_decoded_once_for_all_its_trajectories(tmp_path: Path) -> Non
     assert ds.sources[0].decoded_chunks == 3 * 3
 
 
+def test_blocks_fit_into_a_small_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = np.zeros((9, 100, 7), "f4")
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file.create_dataset("a", data=whole, chunks=(3, 30, 7), compression=4)
+    chunk = 3 * 30 * 7 * 4
+    for held, rows, cost in ((32, 300, "1.2 by blocks"), (6, 30, "3.6 by blocks")):
+        monkeypatch.setenv("NPDATA_CACHE_BYTES", str(held * chunk))
+        ds = NumpyDataset(f"{tmp_path}/a.h5::a", axis=(0, 1))
+        assert ds.blocks.largest == rows
+        assert ds.rows_in_memory == int(held * 90 * 900 / 1080)
+        assert cost in str(ds.describe())
+
+
+def test_the_cost_counts_what_chunks_have_beside_the_dataset(tmp_path: Path) -> None:
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        options = {"chunks": (60, 5, 7), "maxshape": (None, 12, 7), "compression": 4}
+        file.create_dataset("a", data=array(), **options)
+    described = str(NumpyDataset(f"{tmp_path}/a.h5::a", axis=(0, 1)).describe())
+    assert "15 bytes decoded for each byte used shuffled by rows, 15 by blocks" in described
+    described = str(NumpyDataset(f"{tmp_path}/a.h5::a", axis=(0, 2)).describe())
+    assert "by blocks of 35 rows" in described
+
+
+@pytest.mark.parametrize("axis", [1, (0, 1), (0, 2)])
+def test_the_bytes_of_a_row_are_not_those_of_the_first_axis(axis: Any, tmp_path: Path) -> None:
+    described = str(NumpyDataset(stored("contiguous", tmp_path), axis=axis).describe())
+    assert "336 bytes" not in described
+
+
 def test_trajectories_of_many_files_are_recordings(tmp_path: Path) -> None:
     for k in range(3):
         np.save(tmp_path / f"{k}.npy", array()[: 2 + k] + k)

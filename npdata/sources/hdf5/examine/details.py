@@ -14,6 +14,7 @@ from npdata.sources.hdf5.codecs.pipeline import DECODERS
 from npdata.sources.hdf5.examine.attributes import MATLAB, shown_packing
 from npdata.sources.hdf5.examine.examine import Examined
 from npdata.sources.hdf5.examine.layout import Layout
+from npdata.sources.hdf5.rows.chunk_order import ChunkOrder
 
 
 def details_of(examined: Examined) -> Details:
@@ -45,7 +46,7 @@ def details_across(layout: Layout, details: Details, axes: tuple[int, ...]) -> D
         grid = [-(-n // c) for n, c in zip(shape, chunk, strict=True)]
         touched = math.prod(grid) // max(1, math.prod(grid[axis] for axis in axes))
         rows = touched * layout.chunk_bytes / max(1, row_bytes)
-        together = math.prod(chunk[axis] for axis in axes)
+        together = math.prod(min(shape[axis], chunk[axis]) for axis in axes)
         cost = (
             f"a row lies in {touched} chunks: {rows:.3g} bytes read for each byte used shuffled by "
             f"rows, {rows / together:.3g} by blocks of {together} rows"
@@ -55,7 +56,11 @@ def details_across(layout: Layout, details: Details, axes: tuple[int, ...]) -> D
 
 
 def details_as_one(
-    examined: Examined, merged: Layout, axes: tuple[int, ...], turned: tuple[int, ...] | None
+    examined: Examined,
+    merged: Layout,
+    order: ChunkOrder,
+    axes: tuple[int, ...],
+    turned: tuple[int, ...] | None,
 ) -> Details:
     """Give what to show of the first axes of a dataset as one, which `merged` has so.
 
@@ -67,8 +72,21 @@ def details_as_one(
     if turned is not None:
         shape = tuple(shape[turned.index(axis)] for axis in range(len(shape)))
         found["chunks"] += f", with axes {turned} of the dataset"
+    if examined.access.kind == "decoded" and not order.straight and 0 not in merged.shape:
+        found["cost"] = _cost_in_order(merged, order, default_budget())
     found["axis"] = shown_axes(axes, shape)
     return tuple(found.items())
+
+
+def _cost_in_order(merged: Layout, order: ChunkOrder, budget: int) -> str:
+    """Give the cost of rows that do not follow one another in chunks."""
+    chunk_rows, block = order.chunk_rows, _block_bytes(merged)
+    rows, _ = decoded_per_used(merged, budget)
+    once = math.prod(order.grid) * block / (order.count * merged.row_bytes)
+    times = order.times(budget // block * chunk_rows // 2)
+    rows = max(rows, once)
+    by_blocks = f"up to {rows:.3g}" if times is None else f"{min(rows, once * times):.3g}"
+    return f"{rows:.3g} bytes decoded for each byte used shuffled by rows, {by_blocks} by blocks"
 
 
 def decoded_per_used(layout: Layout, budget: int) -> tuple[float, float]:

@@ -61,18 +61,52 @@ class ChunkOrder:
         whole = cut == 0 or self.lengths[cut] % self.chunk[cut] == 0
         return whole and self.chunk[cut + 1 :] == self.lengths[cut + 1 :]
 
-    @property
-    def block_rows(self) -> int:
-        """How many rows that follow one another are cheapest to read together.
+    def blocks(self, held: int | None) -> Blocks:
+        """Give blocks of rows whose chunks have `held` rows at most, where there are such.
+
+        Blocks of whole chunks decode each chunk once. Smaller ones are pieces of one recording, and
+        decode a chunk again for each recording that it has rows of. None: of whole chunks.
 
         Examples:
-            >>> [ChunkOrder(lengths=(9, 20), chunk=c).block_rows for c in ((1, 5), (1, 6), (2, 5))]
-            [5, 20, 40]
+            >>> orders = [ChunkOrder(lengths=(2, 20), chunk=c) for c in ((1, 5), (1, 6), (2, 6))]
+            >>> [order.blocks(None).block_rows for order in orders]
+            [(5,), (20,), (40,)]
+            >>> [order.blocks(12).block_rows for order in orders]
+            [(5,), (6, 6), (6, 6)]
         """
-        cut = self._cut
-        inner = math.prod(self.lengths[cut + 1 :])
-        uneven = cut > 0 and self.lengths[cut] % self.chunk[cut]
-        return (self.lengths if uneven else self.chunk)[cut] * inner
+        axis = self._block_axis(held)
+        inner = math.prod(self.lengths[axis + 1 :])
+        size, whole = self.chunk[axis] * inner, self.lengths[axis] * inner
+        if axis == 0 or not self.lengths[axis] % self.chunk[axis]:
+            return Blocks.uniform(self.count, size)
+        if axis == self._cut and _fits(self._wide(axis) * self.grid[axis], held):
+            return Blocks.uniform(self.count, whole)  # a few numbers, where those below are many
+        recordings = math.prod(self.lengths[:axis])
+        return Blocks(rows=(whole,) * recordings, block_rows=(size,) * recordings)
+
+    def times(self, held: int | None) -> int | None:
+        """Give how often a chunk is decoded by such blocks, at most; None where none are so small.
+
+        Examples:
+            >>> order = ChunkOrder(lengths=(2, 20), chunk=(2, 6))
+            >>> [order.times(held) for held in (None, 12, 11)]
+            [1, 2, None]
+        """
+        axis = self._block_axis(held)
+        if not _fits(self._wide(axis), held):
+            return None
+        pairs = zip(self.lengths[:axis], self.chunk[:axis], strict=True)
+        return math.prod(min(pair) for pair in pairs)
+
+    def _block_axis(self, held: int | None) -> int:
+        """Give the first axis along which to cut blocks; the last where none is small enough."""
+        axes = range(self._cut, len(self.chunk))
+        return next((axis for axis in axes if _fits(self._wide(axis), held)), axes[-1])
+
+    def _wide(self, axis: int) -> int:
+        """Give the rows of all chunks of a block that is one chunk along `axis`."""
+        behind = zip(self.grid[axis + 1 :], self.chunk[axis + 1 :], strict=True)
+        return math.prod(self.chunk[: axis + 1]) * math.prod(g * c for g, c in behind)
 
     def places(self, rows: Ints) -> Ints:
         """Give where rows lie in the chunks.
@@ -116,6 +150,10 @@ class ChunkOrder:
         return block, within
 
 
+def _fits(rows: int, held: int | None) -> bool:
+    return held is None or rows <= held
+
+
 class ChunkOrderSource(DerivedSource):
     """The rows that `order` numbers, of chunks whose `rows` are laid end to end."""
 
@@ -128,8 +166,15 @@ class ChunkOrderSource(DerivedSource):
 
     @property
     def blocks(self) -> Blocks:
-        """Rows that follow one another, of whole chunks."""
-        return Blocks.uniform(len(self), self._order.block_rows)
+        """Rows that follow one another; two blocks fit into the memory for decoded chunks."""
+        held = self.rows.rows_in_memory
+        return self._order.blocks(None if held is None else held // 2)
+
+    @property
+    def rows_in_memory(self) -> int | None:
+        """What of its rows the memory for decoded chunks holds, by their share of the chunks."""
+        held = self.rows.rows_in_memory
+        return None if held is None else held * len(self) // max(1, len(self.rows))
 
     def read(self, indices: Ints, out: NDArray[Any]) -> None:
         """Gather the rows from where they lie in the chunks."""

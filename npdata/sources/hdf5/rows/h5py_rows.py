@@ -78,7 +78,7 @@ class H5pySource(Source):
         if chunk is None:
             return super().blocks
         order = ChunkOrder(lengths=self._lengths, chunk=tuple(chunk[axis] for axis in self._axes))
-        return Blocks.uniform(len(self), order.block_rows)
+        return order.blocks(None)
 
     def cached(self, keep: Keep) -> Source:
         """Give the same rows, of which each block is read once and kept.

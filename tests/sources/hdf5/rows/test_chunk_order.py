@@ -60,10 +60,25 @@ def test_a_span_has_the_chunks_of_a_run_of_rows(order: ChunkOrder, data: st.Data
         assert low == high
 
 
+@given(orders(), st.integers(1, 200))
+def test_blocks_fit_into_memory_and_share_few_chunks(order: ChunkOrder, held: int) -> None:
+    blocks, times = order.blocks(held), order.times(held)
+    assert blocks.total_rows == order.count
+    chunks = np.split(
+        order.places(np.arange(order.count)) // order.chunk_rows, blocks.edges()[1:-1]
+    )
+    if times is not None:
+        most = np.bincount(np.concatenate([np.unique(each) for each in chunks])).max()
+        assert most <= times
+        assert max(len(set(each)) for each in chunks) * order.chunk_rows <= held
+
+
 @given(orders())
-def test_blocks_share_no_chunk(order: ChunkOrder) -> None:
+def test_blocks_without_a_limit_share_no_chunk(order: ChunkOrder) -> None:
     rows = np.arange(order.count)
     chunks = order.places(rows) // order.chunk_rows
-    blocks = rows // order.block_rows
+    (block_rows,) = order.blocks(None).block_rows
+    blocks = rows // block_rows
     owners = {chunk: set(blocks[chunks == chunk].tolist()) for chunk in set(chunks.tolist())}
     assert all(len(found) == 1 for found in owners.values())
+    assert order.times(None) == 1
