@@ -223,6 +223,16 @@ def test_the_cost_counts_what_chunks_have_beside_the_dataset(tmp_path: Path) -> 
     assert "by blocks of 35 rows" in described
 
 
+@pytest.mark.parametrize("shape", [(0, 12, 7), (5, 0, 7), (5, 12, 0)])
+def test_trajectories_without_a_row_or_a_value_are_described(shape: Any, tmp_path: Path) -> None:
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        options = {"chunks": (2, 5, 3), "maxshape": (None, None, None), "compression": 4}
+        file.create_dataset("a", shape, "f4", **options)
+    ds = NumpyDataset(f"{tmp_path}/a.h5::a", axis=(0, 1))
+    assert ds[:].shape == (shape[0] * shape[1], shape[2])
+    assert "(0, 1) of" in str(ds.describe())
+
+
 @pytest.mark.parametrize("axis", [1, (0, 1), (0, 2)])
 def test_the_bytes_of_a_row_are_not_those_of_the_first_axis(axis: Any, tmp_path: Path) -> None:
     described = str(NumpyDataset(stored("contiguous", tmp_path), axis=axis).describe())

@@ -46,7 +46,7 @@ def details_across(layout: Layout, details: Details, axes: tuple[int, ...]) -> D
         grid = [-(-n // c) for n, c in zip(shape, chunk, strict=True)]
         touched = math.prod(grid) // max(1, math.prod(grid[axis] for axis in axes))
         rows = touched * layout.chunk_bytes / max(1, row_bytes)
-        together = math.prod(min(shape[axis], chunk[axis]) for axis in axes)
+        together = max(1, math.prod(min(shape[axis], chunk[axis]) for axis in axes))
         cost = (
             f"a row lies in {touched} chunks: {rows:.3g} bytes read for each byte used shuffled by "
             f"rows, {rows / together:.3g} by blocks of {together} rows"
