@@ -58,8 +58,8 @@ def open_fields(
     opening raises, with the field as a note.
     """
     labels: Sequence[str | int] = names or range(len(sources))
-    _require_one_length(labels, sources)
     asked = {name: per_field(name, value, names, len(sources)) for name, value in options.items()}
+    _require_one_length(labels, sources, asked["axis"])
     if any(asked["cache"]):
         asked["cache_bytes"] = [
             None if cache is None else most
@@ -111,7 +111,7 @@ def _elsewhere(field: Field, other: Field, lengths: Mapping[int, int]) -> str:
     Or where `other` has a row for each of its recordings. `lengths` are how many fields have so
     many rows: an axis is not turned where `other` is alone among several.
     """
-    each = value_for_each_recording(field.source, field.label, len(other), other.label)
+    each = value_for_each_recording(field.source, field.label, other.source, other.label)
     if each is not None:
         return f"; {each}"
     source, label = field.source, field.label
@@ -139,12 +139,19 @@ def _are_members(*fields: Field) -> bool:
     return all(SEPARATOR in field.where for field in fields)
 
 
-def _require_one_length(labels: Sequence[str | int], sources: Sequence[SourceLike]) -> None:
+def _require_one_length(
+    labels: Sequence[str | int], sources: Sequence[SourceLike], axes: Sequence[object]
+) -> None:
     """Raise `FieldError` for open datasets of different lengths, before any is looked at closely.
 
     A group of h5py is a mapping, so each of its datasets would be opened as a field first.
     """
-    known = [(label, _length(source)) for label, source in zip(labels, sources, strict=True)]
+    fields = zip(labels, sources, axes, strict=True)
+    known = [
+        (label, _length(source))
+        for label, source, axis in fields
+        if axis is None or (isinstance(axis, int) and axis == 0)
+    ]
     lengths = [(label, length) for label, length in known if length is not None]
     for label, length in lengths[1:]:
         if length != lengths[0][1]:

@@ -5,6 +5,7 @@ file that holds several. Invariant: an argument that is no source of rows fails 
 construction, with what to do about it. Reading is left to the sources.
 """
 
+import math
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -223,8 +224,8 @@ def open_hdf5_files(
         for name, part in zip(names, parts, strict=True):
             if len(part) != len(first):
                 cure = (
-                    value_for_each_recording(first, names[0], len(part), name)
-                    or value_for_each_recording(part, name, len(first), names[0])
+                    value_for_each_recording(first, names[0], part, name)
+                    or value_for_each_recording(part, name, first, names[0])
                     or f"axis= says which axis of a field has its rows, as axis={{{name!r}: 1}}"
                 )
                 raise FieldError(
@@ -241,15 +242,17 @@ def open_hdf5_files(
 
 
 def value_for_each_recording(
-    source: Source, field: str | int, rows: int, other: str | int
+    source: Source, field: str | int, other: Source, label: str | int
 ) -> str | None:
-    """Say what to do with a field of so many rows where `field` has so many recordings, or None.
+    """Say what to do with `other` where `source` has as many recordings as that rows, or None.
 
     Or where each of its recordings has so many rows.
     """
-    edges = source.borders
+    edges, rows = source.borders, len(other)
     if edges is None or not rows:
         return None
+    if other.shape[1:] and math.prod(other.shape[:2]) == len(source):
+        return f"field {label!r} has as many along its axes (0, 1): give axis={{{label!r}: (0, 1)}}"
     count = len(edges) - 1
     recordings = "1 recording" if count == 1 else f"{count} recordings"
     if count == rows:
@@ -260,7 +263,7 @@ def value_for_each_recording(
         what = f"values for the rows of each are repeated by np.concatenate([values] * {count})"
     else:
         return None
-    return f"field {field!r} has {recordings}: {what}, of a dataset without field {other!r}"
+    return f"field {field!r} has {recordings}: {what}, of a dataset without field {label!r}"
 
 
 Format = Literal["npy", "npz", "hdf5", "raw"]

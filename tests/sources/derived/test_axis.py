@@ -346,6 +346,28 @@ def test_axes_of_groups_are_given_for_each(tmp_path: Path) -> None:
     assert ds.borders.tolist() == [*range(0, 7 * 12 + 1, 12)]
 
 
+@pytest.mark.parametrize("axis", [1, (0, 1)])
+def test_open_datasets_are_as_long_as_their_axis(axis: Any, tmp_path: Path) -> None:
+    rows = len(NumpyDataset(array(), axis=axis))
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file["u"], file["reward"] = array(), np.arange(rows)
+        ds = NumpyDataset(u=file["u"], reward=file["reward"], axis={"u": axis})
+        assert ds[7]["reward"] == 7
+        with pytest.raises(FieldError, match=f"field 'u' has 5 rows, field 'reward' has {rows}"):
+            NumpyDataset(u=file["u"], reward=file["reward"])
+
+
+def test_a_field_of_the_same_trajectories_is_no_value_for_each(tmp_path: Path) -> None:
+    wanted = r"field 'y' has as many along its axes \(0, 1\): give axis=\{'y': \(0, 1\)\}"
+    with pytest.raises(FieldError, match=wanted):
+        NumpyDataset(u=array(), y=array()[:, :, 0], axis={"u": (0, 1)})
+    for k in range(2):
+        with h5py.File(tmp_path / f"{k}.h5", "w") as file:
+            file["u"], file["y"] = array(), array()[:, :, 0]
+    with pytest.raises(FieldError, match=wanted):
+        NumpyDataset.from_hdf5(f"{tmp_path}/*.h5", u="u", y="y", axis={"u": (0, 1)})
+
+
 def test_rows_that_lie_along_two_axes_of_another_field_are_pointed_out() -> None:
     with pytest.raises(FieldError, match=r"axes \(0, 1\): give axis=\{'u': \(0, 1\)\}"):
         NumpyDataset(u=array(), reward=np.arange(60))
