@@ -9,6 +9,7 @@ import math
 from collections.abc import Iterator
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
 Box = tuple[slice, ...]
@@ -39,6 +40,16 @@ def boxes(start: int, stop: int, lengths: tuple[int, ...]) -> Iterator[Box]:
         yield (slice(first, last), *(slice(0, length) for length in inner))
     if first <= last:
         yield from ((slice(last, last + 1), *box) for box in boxes(0, end, inner))
+
+
+def in_front(array: NDArray[Any], axes: tuple[int, ...]) -> NDArray[Any]:
+    """Give a view with these axes moved to the front.
+
+    Examples:
+        >>> in_front(np.zeros((4, 3, 2)), (2, 0)).shape
+        (2, 4, 3)
+    """
+    return np.moveaxis(array, axes, range(len(axes)))
 
 
 def as_one(array: NDArray[Any], axes: int) -> NDArray[Any] | None:

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from npdata.arrays.axes import as_one, shown_axes
+from npdata.arrays.axes import as_one, in_front, shown_axes
 from npdata.arrays.dtypes import Ints
 from npdata.arrays.gather import RowTable
 from npdata.errors import FieldError
@@ -32,29 +32,32 @@ GROUPS_EACH = "of groups sum(npdata.NumpyDataset(f'FILE::{name}/x', axis=...) fo
 
 
 class MovedAxisSource(CompositeSource, InPlaceSource):
-    """The rows along `axis` of an array in place.
+    """The rows along `axes` of an array in place, of which several lie evenly as one.
 
     Examples:
-        >>> source = MovedAxisSource(npdata.open_source(np.arange(6).reshape(2, 3)), 1)
+        >>> source = MovedAxisSource(npdata.open_source(np.arange(6).reshape(2, 3)), (1,))
         >>> source.shape, source.table.array[0].tolist()
         ((3, 2), [0, 3])
     """
 
-    def __init__(self, rows: Source, axis: int) -> None:
-        """Move `axis`, in [1, rank), of an array in place to the front."""
+    def __init__(self, rows: Source, axes: tuple[int, ...]) -> None:
         self.made_of = (rows,)
-        self._axis = axis
-        shape = list(rows.shape)
-        self.shape = (shape.pop(axis), *shape)
+        self._axes = axes
+        self.shape = _shape(rows, axes)
         self.dtype, self.where, self.access = rows.dtype, rows.where, rows.access
-        self.details = _details(rows, (axis,))
+        self.details = _details(rows, axes)
 
     @property
     def table(self) -> RowTable:
         """The array with its axes moved."""
-        table = self._viewed(lambda array: np.moveaxis(array, self._axis, 0))
+        table = self._viewed(self._moved)
         assert table is not None
         return table
+
+    def _moved(self, array: NDArray[Any]) -> NDArray[Any]:
+        moved = as_one(in_front(array, self._axes), len(self._axes))
+        assert moved is not None
+        return moved
 
 
 class PickedRowsSource(CompositeSource):
@@ -70,8 +73,7 @@ class PickedRowsSource(CompositeSource):
         self.made_of = (rows,)
         self._axes = axes
         self.lengths = tuple(rows.shape[axis] for axis in axes)
-        rest = (n for axis, n in enumerate(rows.shape) if axis not in axes)
-        self.shape = (math.prod(self.lengths), *rest)
+        self.shape = _shape(rows, axes)
         self.dtype, self.where, self.access = rows.dtype, rows.where, rows.access
         self.details = _details(rows, axes)
 
@@ -81,8 +83,7 @@ class PickedRowsSource(CompositeSource):
         table = rows.table
         assert table is not None
         rows.check_size()
-        moved = np.moveaxis(table.array, self._axes, range(len(self._axes)))
-        out[...] = moved[np.unravel_index(indices, self.lengths)]
+        out[...] = in_front(table.array, self._axes)[np.unravel_index(indices, self.lengths)]
         rows.check()
 
 
@@ -152,10 +153,9 @@ def _axes(source: Source, axis: object) -> tuple[int, ...]:
 def _in_place(source: Source, axes: tuple[int, ...]) -> Source:
     """Give the rows along axes of an array in place."""
     if len(axes) == 1:
-        return MovedAxisSource(source, axes[0])
+        return MovedAxisSource(source, axes)
     assert source.table is not None
-    moved = np.moveaxis(source.table.array, axes, range(len(axes)))
-    merged = as_one(moved, len(axes))
+    merged = as_one(in_front(source.table.array, axes), len(axes))
     if merged is None:
         return PickedRowsSource(source, axes)
     if isinstance(source, MappedSource):
@@ -167,9 +167,14 @@ def _in_place(source: Source, axes: tuple[int, ...]) -> Source:
     elif isinstance(source, MemorySource):
         made = array_source(merged)
     else:
-        return PickedRowsSource(source, axes)
+        return MovedAxisSource(source, axes)
     made.tell(access=source.access, details=_details(source, axes))
     return made
+
+
+def _shape(rows: Source, axes: tuple[int, ...]) -> tuple[int, ...]:
+    count = math.prod(rows.shape[axis] for axis in axes)
+    return (count, *(n for axis, n in enumerate(rows.shape) if axis not in axes))
 
 
 def _details(rows: Source, axes: tuple[int, ...]) -> Details:

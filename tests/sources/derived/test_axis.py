@@ -31,6 +31,9 @@ def stored(kind: str, folder: Path) -> Any:
     if kind == "npy":
         np.save(folder / "a.npy", array())
         return folder / "a.npy"
+    if kind == "npz":
+        np.savez_compressed(folder / "a.npz", a=array())
+        return f"{folder}/a.npz::a"
     with h5py.File(folder / "a.h5", "w") as file:
         file.create_dataset("a", data=array(), **STORAGE[kind])
     return f"{folder}/a.h5::a"
@@ -83,9 +86,9 @@ TRAJECTORIES: dict[str, Any] = {
 }
 
 
-@pytest.fixture(params=["memory", "npy", *TRAJECTORIES])
+@pytest.fixture(params=["memory", "npy", "npz", *TRAJECTORIES])
 def trajectories(request: pytest.FixtureRequest, tmp_path: Path) -> Any:
-    if request.param in ("memory", "npy"):
+    if request.param in ("memory", "npy", "npz"):
         return stored(request.param, tmp_path)
     with h5py.File(tmp_path / "a.h5", "w") as file:
         data = array().astype("i4" if request.param == "by h5py" else "f4")
@@ -132,6 +135,11 @@ def test_no_window_leaves_its_trajectory(
     train, test = windows.split(0.6, by="recording")
     assert len(train) + len(test) == len(windows)
     assert set(owner[train]).isdisjoint(owner[test])
+
+
+@pytest.mark.parametrize("kind", ["memory", "npy", "npz", "contiguous"])
+def test_trajectories_in_place_are_views(kind: str, tmp_path: Path) -> None:
+    assert NumpyDataset(stored(kind, tmp_path), axis=(0, 1)).sources[0].table is not None
 
 
 def test_rows_of_two_axes_say_so(trajectories: Any) -> None:
