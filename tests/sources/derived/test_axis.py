@@ -329,7 +329,7 @@ def test_axes_for_all_fields_are_for_those_that_have_them() -> None:
 
 
 @pytest.mark.parametrize("axis", [{0: [0, 1]}, np.array([0, 1]), range(2), slice(0, 2), "01", 1.0])
-def test_what_is_no_axis_is_told_how_axes_are_written(axis: Any) -> None:
+def test_an_error_shows_how_axes_are_written(axis: Any) -> None:
     with pytest.raises(FieldError, match=r"for several axes a tuple of them, as \(0, 1\); .* 3 ax"):
         NumpyDataset(array(), axis=axis)
 
