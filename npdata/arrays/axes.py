@@ -67,6 +67,24 @@ def as_one(array: NDArray[Any], axes: int) -> NDArray[Any] | None:
     return array.reshape(math.prod(array.shape[:axes]), *array.shape[axes:])
 
 
+def pieces_of_row(array: NDArray[Any], axes: tuple[int, ...]) -> int:
+    """Give in how many pieces of memory a row along `axes` lies.
+
+    Examples:
+        >>> c, fortran = np.zeros((5, 4, 3)), np.zeros((5, 4, 3), order="F")
+        >>> [pieces_of_row(each, (0, 1)) for each in (c, fortran)]
+        [1, 3]
+    """
+    pairs = zip(array.shape, array.strides, strict=True)
+    rest = [(abs(step), n) for k, (n, step) in enumerate(pairs) if k not in axes and n != 1]
+    run = array.itemsize
+    for joined, (step, length) in enumerate(sorted(rest)):
+        if step != run:
+            return math.prod(n for _, n in sorted(rest)[joined:])
+        run *= length
+    return 1
+
+
 def shown_axes(axes: tuple[int, ...], shape: tuple[int, ...]) -> str:
     """Say which axes rows lie along.
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from npdata.arrays.axes import as_one, boxes
+from npdata.arrays.axes import as_one, boxes, pieces_of_row
 
 
 @given(st.lists(st.integers(0, 5), min_size=1, max_size=4), st.data())
@@ -40,6 +40,15 @@ def test_rows_that_lie_evenly_are_a_view(kind: str) -> None:
     assert view is not None
     assert view.tolist() == array.reshape(-1, 2).tolist()
     assert np.shares_memory(view, array) or not array.size
+
+
+@pytest.mark.parametrize("order", ["C", "F"])
+@pytest.mark.parametrize("axes", [(0,), (1,), (2,), (0, 1), (0, 2), (2, 1), (0, 1, 2)])
+def test_a_row_lies_in_as_many_pieces_as_its_bytes_have_gaps(order: Any, axes: Any) -> None:
+    places = np.arange(ROWS.size).reshape(ROWS.shape, order=order)
+    row = np.sort(np.moveaxis(places, axes, range(len(axes)))[(0,) * len(axes)], axis=None)
+    laid_out = ROWS.copy(order=order)
+    assert pieces_of_row(laid_out, axes) == 1 + np.count_nonzero(np.diff(row) > 1)
 
 
 @pytest.mark.parametrize("array", [ROWS[:, ::2], ROWS.transpose(1, 0, 2), ROWS[::-1]])

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from npdata.arrays.axes import as_one, in_front, shown_axes
+from npdata.arrays.axes import as_one, in_front, pieces_of_row, shown_axes
 from npdata.arrays.dtypes import Ints
 from npdata.arrays.gather import RowTable
 from npdata.errors import FieldError
@@ -179,8 +179,9 @@ def _shape(rows: Source, axes: tuple[int, ...]) -> tuple[int, ...]:
 
 def _details(rows: Source, axes: tuple[int, ...]) -> Details:
     """Say along which axes rows lie, and in how many pieces each."""
-    before = (n for axis, n in enumerate(rows.shape[: max(axes)]) if axis not in axes)
-    pieces = math.prod(before)
+    table = rows.table
+    assert table is not None
+    pieces = pieces_of_row(table.array, axes)
     found = "1 piece" if pieces == 1 else f"{pieces} pieces"
     about = f"{shown_axes(axes, rows.shape)}; a row lies in {found} of {rows.access.kind} data"
     return (*without(rows.details, "row"), ("axis", about))

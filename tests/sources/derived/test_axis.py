@@ -241,6 +241,12 @@ def test_trajectories_without_a_row_or_a_value_are_described(shape: Any, tmp_pat
     assert "(0, 1) of" in str(ds.describe())
 
 
+@pytest.mark.parametrize(("axis", "pieces"), [(1, 7), (2, 1), ((0, 1), 7), ((2, 1), 1)])
+def test_a_row_in_fortran_order_lies_in_other_pieces(axis: Any, pieces: int) -> None:
+    described = str(NumpyDataset(np.asfortranarray(array()), axis=axis).describe())
+    assert f"a row lies in {pieces} piece" in described
+
+
 @pytest.mark.parametrize("axis", [1, (0, 1), (0, 2)])
 def test_the_bytes_of_a_row_are_not_those_of_the_first_axis(axis: Any, tmp_path: Path) -> None:
     described = str(NumpyDataset(stored("contiguous", tmp_path), axis=axis).describe())
