@@ -209,15 +209,15 @@ def test_a_chunk_is_decoded_once_for_all_its_trajectories(tmp_path: Path) -> Non
 
 
 def test_blocks_fit_into_a_small_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    whole = np.zeros((9, 100, 7), "f4")
     with h5py.File(tmp_path / "a.h5", "w") as file:
-        file.create_dataset("a", data=whole, chunks=(3, 30, 7), compression=4)
-    chunk = 3 * 30 * 7 * 4
-    for held, rows, cost in ((32, 300, "1.2 by blocks"), (6, 30, "3.6 by blocks")):
-        monkeypatch.setenv("NPDATA_CACHE_BYTES", str(held * chunk))
+        whole = np.zeros((9, 1000, 7), "f4")
+        file.create_dataset("a", data=whole, chunks=(3, 300, 7), compression=4)
+    expected = {8: (3000, 6000, "1.2 by blocks"), 2: (300, 600, "3.6 by blocks")}
+    for held, (rows, in_memory, cost) in expected.items():
+        monkeypatch.setenv("NPDATA_CACHE_BYTES", str(held * 3 * 300 * 7 * 4))
         ds = NumpyDataset(f"{tmp_path}/a.h5::a", axis=(0, 1))
         assert ds.blocks.largest == rows
-        assert ds.rows_in_memory == int(held * 90 * 900 / 1080)
+        assert ds.rows_in_memory == in_memory
         assert cost in str(ds.describe())
 
 

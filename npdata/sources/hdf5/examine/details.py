@@ -83,7 +83,7 @@ def _cost_in_order(merged: Layout, order: ChunkOrder, budget: int) -> str:
     chunk_rows, block = order.chunk_rows, _block_bytes(merged)
     rows, _ = decoded_per_used(merged, budget)
     once = math.prod(order.grid) * block / (order.count * merged.row_bytes)
-    times = order.times(budget // block * chunk_rows // 2)
+    times = order.times(budget // block * chunk_rows)
     rows = max(rows, once)
     by_blocks = f"up to {rows:.3g}" if times is None else f"{min(rows, once * times):.3g}"
     return f"{rows:.3g} bytes decoded for each byte used shuffled by rows, {by_blocks} by blocks"

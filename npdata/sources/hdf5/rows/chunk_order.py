@@ -20,6 +20,8 @@ from npdata.sources.cache.cache import Keep
 from npdata.sources.derived.base import DerivedSource
 
 IntOrInts = TypeVar("IntOrInts", int, Ints)
+BATCH_ROWS = 64
+"""So many rows are taken for a batch, to compare blocks that memory does not hold."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,51 +64,76 @@ class ChunkOrder:
         return whole and self.chunk[cut + 1 :] == self.lengths[cut + 1 :]
 
     def blocks(self, held: int | None) -> Blocks:
-        """Give blocks of rows whose chunks have `held` rows at most, where there are such.
+        """Give the blocks that are cheapest where memory holds `held` rows of chunks; None: all.
 
         Blocks of whole chunks decode each chunk once. Smaller ones are pieces of one recording, and
-        decode a chunk again for each recording that it has rows of. None: of whole chunks.
+        decode a chunk again for each recording that it has rows of.
 
         Examples:
-            >>> orders = [ChunkOrder(lengths=(2, 20), chunk=c) for c in ((1, 5), (1, 6), (2, 6))]
+            >>> chunks = [(1, 45), (1, 46), (2, 46)]
+            >>> orders = [ChunkOrder(lengths=(2, 900), chunk=chunk) for chunk in chunks]
             >>> [order.blocks(None).block_rows for order in orders]
-            [(5,), (20,), (40,)]
-            >>> [order.blocks(12).block_rows for order in orders]
-            [(5,), (6, 6), (6, 6)]
+            [(45,), (900,), (1800,)]
+            >>> [order.blocks(100).block_rows for order in orders]
+            [(45,), (46, 46), (46, 46)]
         """
-        axis = self._block_axis(held)
-        inner = math.prod(self.lengths[axis + 1 :])
-        size, whole = self.chunk[axis] * inner, self.lengths[axis] * inner
-        if axis == 0 or not self.lengths[axis] % self.chunk[axis]:
+        axis, size, _ = self._cheapest(held)
+        whole = self.lengths[axis] * math.prod(self.lengths[axis + 1 :])
+        if axis == 0 or not self.count or not whole % size:
             return Blocks.uniform(self.count, size)
-        if axis == self._cut and _fits(self._wide(axis) * self.grid[axis], held):
-            return Blocks.uniform(self.count, whole)  # a few numbers, where those below are many
         recordings = math.prod(self.lengths[:axis])
         return Blocks(rows=(whole,) * recordings, block_rows=(size,) * recordings)
 
-    def times(self, held: int | None) -> int | None:
-        """Give how often a chunk is decoded by such blocks, at most; None where none are so small.
+    def rows_held(self, held: int) -> int:
+        """Give the rows, in such blocks, whose chunks are `held` rows.
 
         Examples:
-            >>> order = ChunkOrder(lengths=(2, 20), chunk=(2, 6))
-            >>> [order.times(held) for held in (None, 12, 11)]
+            >>> ChunkOrder(lengths=(2, 900), chunk=(2, 46)).rows_held(920)
+            460
+        """
+        _, size, wide = self._cheapest(held)
+        return held * size // wide
+
+    def times(self, held: int | None) -> int | None:
+        """Give how often such blocks decode a chunk, at most; None where `held` is less than one.
+
+        Examples:
+            >>> order = ChunkOrder(lengths=(2, 900), chunk=(2, 46))
+            >>> [order.times(held) for held in (1840, 920, 91)]
             [1, 2, None]
         """
-        axis = self._block_axis(held)
-        if not _fits(self._wide(axis), held):
-            return None
+        axis, _, wide = self._cheapest(held)
+        return self._shared(axis) if held is None or wide <= held else None
+
+    def _cheapest(self, held: int | None) -> tuple[int, int, int]:
+        """Give the axis along which blocks are cut, their rows, and those of all their chunks."""
+        cut = self._cut
+        sizes = [(axis, *self._sizes(axis)) for axis in range(cut, len(self.chunk))]
+        if cut and self.lengths[cut] % self.chunk[cut]:
+            wide = sizes[0][2] * self.grid[cut]
+            if held is None or wide <= held:  # a few numbers, where pieces are many
+                return cut, math.prod(self.lengths[cut:]), wide
+        if held is None:
+            return sizes[0]
+        costs = [self._cost(*each, held) for each in sizes]
+        return sizes[costs.index(min(costs))]
+
+    def _sizes(self, axis: int) -> tuple[int, int]:
+        """Give the rows of a block that is one chunk along `axis`, and those of all its chunks."""
+        inner = math.prod(self.lengths[axis + 1 :])
+        behind = zip(self.grid[axis + 1 :], self.chunk[axis + 1 :], strict=True)
+        wide = math.prod(self.chunk[: axis + 1]) * math.prod(g * c for g, c in behind)
+        return min(self.lengths[axis], self.chunk[axis]) * inner, max(1, wide)
+
+    def _shared(self, axis: int) -> int:
+        """Give how many blocks that are cut along `axis` have rows of one chunk."""
         pairs = zip(self.lengths[:axis], self.chunk[:axis], strict=True)
         return math.prod(min(pair) for pair in pairs)
 
-    def _block_axis(self, held: int | None) -> int:
-        """Give the first axis along which to cut blocks; the last where none is small enough."""
-        axes = range(self._cut, len(self.chunk))
-        return next((axis for axis in axes if _fits(self._wide(axis), held)), axes[-1])
-
-    def _wide(self, axis: int) -> int:
-        """Give the rows of all chunks of a block that is one chunk along `axis`."""
-        behind = zip(self.grid[axis + 1 :], self.chunk[axis + 1 :], strict=True)
-        return math.prod(self.chunk[: axis + 1]) * math.prod(g * c for g, c in behind)
+    def _cost(self, axis: int, size: int, wide: int, held: int) -> float:
+        """Give how often a chunk is decoded: once a block, and what is not held once a batch."""
+        absent = max(0.0, 1 - held / wide)
+        return self._shared(axis) * (1 + absent * size / BATCH_ROWS)
 
     def places(self, rows: Ints) -> Ints:
         """Give where rows lie in the chunks.
@@ -150,10 +177,6 @@ class ChunkOrder:
         return block, within
 
 
-def _fits(rows: int, held: int | None) -> bool:
-    return held is None or rows <= held
-
-
 class ChunkOrderSource(DerivedSource):
     """The rows that `order` numbers, of chunks whose `rows` are laid end to end."""
 
@@ -166,15 +189,14 @@ class ChunkOrderSource(DerivedSource):
 
     @property
     def blocks(self) -> Blocks:
-        """Rows that follow one another; two blocks fit into the memory for decoded chunks."""
-        held = self.rows.rows_in_memory
-        return self._order.blocks(None if held is None else held // 2)
+        """Rows that follow one another, by what the memory for decoded chunks holds."""
+        return self._order.blocks(self.rows.rows_in_memory)
 
     @property
     def rows_in_memory(self) -> int | None:
         """What of its rows the memory for decoded chunks holds, by their share of the chunks."""
         held = self.rows.rows_in_memory
-        return None if held is None else held * len(self) // max(1, len(self.rows))
+        return None if held is None else self._order.rows_held(held)
 
     def read(self, indices: Ints, out: NDArray[Any]) -> None:
         """Gather the rows from where they lie in the chunks."""

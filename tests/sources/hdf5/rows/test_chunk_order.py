@@ -16,6 +16,13 @@ def orders(draw: st.DrawFn) -> ChunkOrder:
     return ChunkOrder(lengths=tuple(lengths), chunk=tuple(chunk))
 
 
+def test_blocks_of_short_recordings_stay_whole_though_memory_holds_less() -> None:
+    chunk = (5, 15)
+    short, long = (ChunkOrder(lengths=(40, steps), chunk=chunk) for steps in (120, 12_000))
+    assert short.blocks(450).largest == 600
+    assert long.blocks(450 * 100).largest == 15
+
+
 def chunk_by_chunk(order: ChunkOrder) -> np.ndarray:
     """The numbers of the rows as the chunks have them, one after the other; -1 is no row."""
     padded = np.full([g * c for g, c in zip(order.grid, order.chunk, strict=True)], -1)
@@ -67,10 +74,19 @@ def test_blocks_fit_into_memory_and_share_few_chunks(order: ChunkOrder, held: in
     chunks = np.split(
         order.places(np.arange(order.count)) // order.chunk_rows, blocks.edges()[1:-1]
     )
+    largest = max(len(set(each)) for each in chunks) * order.chunk_rows
     if times is not None:
         most = np.bincount(np.concatenate([np.unique(each) for each in chunks])).max()
         assert most <= times
-        assert max(len(set(each)) for each in chunks) * order.chunk_rows <= held
+        assert largest <= held
+        assert order.rows_held(held) <= held * blocks.largest // largest
+
+
+@given(orders(), st.integers(0, 1), st.integers(0, 9))
+def test_without_rows_there_are_no_blocks(order: ChunkOrder, axis: int, held: int) -> None:
+    lengths = (*order.lengths[:axis], 0, *order.lengths[axis + 1 :])
+    empty = ChunkOrder(lengths=lengths, chunk=order.chunk)
+    assert empty.blocks(held).count == empty.blocks(None).count == 0
 
 
 @given(orders())
