@@ -152,6 +152,7 @@ def of(dataset: NumpyDataset, call: str) -> object:
         ("BlockBatchSampler(ds, 4, max_steps=3)", "each epoch has steps_per_epoch= batches"),
         ("Loader(ds, 4, stratify='y')", "dataset.split(0.8, stratify='label')"),
         ("NumpyDataset.from_raw('t.bin', dtype='u2', header=1024)", "write offset=1024"),
+        ("ds.windows(16, axis=1)", "NumpyDataset(x, axis=(0, 1)) makes rows of the steps"),
         ("ds.windows(seq_len=16)", "windows() has no argument seq_len=; write length=16"),
         ("ds.windows()", "windows() needs length: write windows(16), or windows((-1, 0))"),
         ("ds.split(0.8, random_state=3)", "split() has no argument random_state=; write seed=3"),

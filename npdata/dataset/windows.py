@@ -48,6 +48,10 @@ WORDS = {
     ),
     "return_mask return_padding is_pad": "mask",
     "drop_last": "write edge='drop', which is the default",
+    "axis axes dim dims time_axis": (
+        "windows are of rows, and NumpyDataset(x, axis=(0, 1)) makes rows of the steps of each "
+        "trajectory"
+    ),
     "label labels": (
         "a field that is not named keeps the row of offset 0: windows({'x': range(-23, 1)}) has "
         "the label of its last row"
@@ -99,7 +103,7 @@ def windowed(
     different = dict.fromkeys([*anchor, *offsets.values()])
     plan = Windows.of(recordings, *different, stride=step, edge=edge)
     if not len(plan) and edge == "drop":
-        raise FieldError(_no_window_fits(plan, offsets, recordings))
+        raise FieldError(_no_window_fits(plan, offsets, recordings, fields))
     made, masks = [], _masks(fields, offsets, plan, named) if mask else []
     for field in fields:
         if field.label in offsets:
@@ -111,7 +115,10 @@ def windowed(
 
 
 def _no_window_fits(
-    plan: Windows, offsets: Mapping[str | int, Offsets], recordings: Recordings
+    plan: Windows,
+    offsets: Mapping[str | int, Offsets],
+    recordings: Recordings,
+    fields: Sequence[Field],
 ) -> str:
     """Say which fields ask for more rows than the longest recording has, and where that lies."""
     lengths = recordings.lengths
@@ -119,10 +126,17 @@ def _no_window_fits(
     first, stop = recordings.edges[k : k + 2].tolist()
     ends = {label: ends_of(each) for label, each in offsets.items()}
     asked = ", ".join(f"{low} to {high} of field {f!r}" for f, (low, high) in ends.items())
+    needed = plan.before + plan.after + 1
+    rows = [f.source.shape[1:] for f in fields if f.label in offsets and f.windows is None]
+    held = next((shape for shape in rows if len(shape) > 1 and shape[0] >= needed), None)
+    trajectories = (
+        f"; where rows of shape {held} are trajectories, NumpyDataset(x, axis=(0, 1)) makes rows "
+        "of their steps"
+    )
     return (
-        f"no window fits: one needs {plan.before + plan.after + 1} rows (offsets {asked:.200}), "
+        f"no window fits: one needs {needed} rows (offsets {asked:.200}), "
         f"and the longest of {len(recordings)} recordings has {stop - first}, from row {first} on; "
-        "take shorter windows, or edge='repeat' or 'zero'"
+        f"take shorter windows, or edge='repeat' or 'zero'{trajectories if held else ''}"
     )
 
 

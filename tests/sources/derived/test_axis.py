@@ -320,6 +320,20 @@ def test_values_for_the_steps_of_each_trajectory_are_repeated(tmp_path: Path) ->
     assert ds[14]["time"] == 2
 
 
+def test_windows_longer_than_there_are_trajectories_name_the_axes() -> None:
+    wanted = r"where rows of shape \(12, 7\) are trajectories, NumpyDataset\(x, axis=\(0, 1\)\)"
+    with pytest.raises(FieldError, match=wanted):
+        NumpyDataset(array()).windows(6)
+    windows = NumpyDataset(array()).windows(4)
+    for ds, length in (
+        (windows, 3),
+        (NumpyDataset(array()), 13),
+        (NumpyDataset(array()[..., 0]), 6),
+    ):
+        with pytest.raises(FieldError, match=r"edge='repeat' or 'zero'$"):
+            ds.windows(length)
+
+
 def test_one_trajectory_is_a_recording() -> None:
     ds = NumpyDataset(u=array()[:1], axis=(0, 1))
     assert ds.borders.tolist() == [0, 12]
