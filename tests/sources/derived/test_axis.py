@@ -225,9 +225,11 @@ def test_the_cost_counts_what_chunks_have_beside_the_dataset(tmp_path: Path) -> 
     with h5py.File(tmp_path / "a.h5", "w") as file:
         options = {"chunks": (60, 5, 7), "maxshape": (None, 12, 7), "compression": 4}
         file.create_dataset("a", data=array(), **options)
-    described = str(NumpyDataset(f"{tmp_path}/a.h5::a", axis=(0, 1)).describe())
-    assert "15 bytes decoded for each byte used shuffled by rows, 15 by blocks" in described
-    described = str(NumpyDataset(f"{tmp_path}/a.h5::a", axis=(0, 2)).describe())
+        file.create_dataset("by h5py", data=array().astype("i4"), scaleoffset=0, **options)
+    for axis in ((0, 1), (0, 2)):
+        described = str(NumpyDataset(f"{tmp_path}/a.h5::a", axis=axis).describe())
+        assert "15 bytes decoded for each byte used shuffled by rows, 15 by blocks" in described
+    described = str(NumpyDataset(f"{tmp_path}/a.h5::by h5py", axis=(0, 2)).describe())
     assert "by blocks of 35 rows" in described
 
 
