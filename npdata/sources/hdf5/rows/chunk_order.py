@@ -20,8 +20,6 @@ from npdata.sources.cache.cache import Keep
 from npdata.sources.derived.base import DerivedSource
 
 IntOrInts = TypeVar("IntOrInts", int, Ints)
-BATCH_ROWS = 64
-"""So many rows are taken for a batch, to compare blocks that memory does not hold."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,8 +64,8 @@ class ChunkOrder:
     def blocks(self, held: int | None) -> Blocks:
         """Give the blocks that are cheapest where memory holds `held` rows of chunks; None: all.
 
-        Blocks of whole chunks decode each chunk once. Smaller ones are pieces of one recording, and
-        decode a chunk again for each recording that it has rows of.
+        Blocks of whole chunks decode each chunk once. Where memory does not hold those of one,
+        blocks are pieces of one recording, and decode a chunk for each recording that it is of.
 
         Examples:
             >>> chunks = [(1, 45), (1, 46), (2, 46)]
@@ -77,12 +75,12 @@ class ChunkOrder:
             >>> [order.blocks(100).block_rows for order in orders]
             [(45,), (46, 46), (46, 46)]
         """
-        axis, size, _ = self._cheapest(held)
-        whole = self.lengths[axis] * math.prod(self.lengths[axis + 1 :])
-        if axis == 0 or not self.count or not whole % size:
+        size, _, whole = self._block(held)
+        length = self.lengths[-1]
+        if whole or not self.count or not length % size:
             return Blocks.uniform(self.count, size)
-        recordings = math.prod(self.lengths[:axis])
-        return Blocks(rows=(whole,) * recordings, block_rows=(size,) * recordings)
+        recordings = self.count // length
+        return Blocks(rows=(length,) * recordings, block_rows=(size,) * recordings)
 
     def rows_held(self, held: int) -> int:
         """Give the rows, in such blocks, whose chunks are `held` rows.
@@ -91,7 +89,7 @@ class ChunkOrder:
             >>> ChunkOrder(lengths=(2, 900), chunk=(2, 46)).rows_held(920)
             460
         """
-        _, size, wide = self._cheapest(held)
+        size, wide, _ = self._block(held)
         return held * size // wide
 
     def times(self, held: int | None) -> int | None:
@@ -102,38 +100,20 @@ class ChunkOrder:
             >>> [order.times(held) for held in (1840, 920, 91)]
             [1, 2, None]
         """
-        axis, _, wide = self._cheapest(held)
-        return self._shared(axis) if held is None or wide <= held else None
+        _, wide, whole = self._block(held)
+        if held is not None and wide > held:
+            return None
+        return 1 if whole else math.prod(map(min, self.lengths[:-1], self.chunk[:-1]))
 
-    def _cheapest(self, held: int | None) -> tuple[int, int, int]:
-        """Give the axis along which blocks are cut, their rows, and those of all their chunks."""
-        cut = self._cut
-        sizes = [(axis, *self._sizes(axis)) for axis in range(cut, len(self.chunk))]
-        if cut and self.lengths[cut] % self.chunk[cut]:
-            wide = sizes[0][2] * self.grid[cut]
-            if held is None or wide <= held:  # a few numbers, where pieces are many
-                return cut, math.prod(self.lengths[cut:]), wide
-        if held is None:
-            return sizes[0]
-        costs = [self._cost(*each, held) for each in sizes]
-        return sizes[costs.index(min(costs))]
-
-    def _sizes(self, axis: int) -> tuple[int, int]:
-        """Give the rows of a block that is one chunk along `axis`, and those of all its chunks."""
-        inner = math.prod(self.lengths[axis + 1 :])
-        behind = zip(self.grid[axis + 1 :], self.chunk[axis + 1 :], strict=True)
-        wide = math.prod(self.chunk[: axis + 1]) * math.prod(g * c for g, c in behind)
-        return min(self.lengths[axis], self.chunk[axis]) * inner, max(1, wide)
-
-    def _shared(self, axis: int) -> int:
-        """Give how many blocks that are cut along `axis` have rows of one chunk."""
-        pairs = zip(self.lengths[:axis], self.chunk[:axis], strict=True)
-        return math.prod(min(pair) for pair in pairs)
-
-    def _cost(self, axis: int, size: int, wide: int, held: int) -> float:
-        """Give how often a chunk is decoded: once a block, and what is not held once a batch."""
-        absent = max(0.0, 1 - held / wide)
-        return self._shared(axis) * (1 + absent * size / BATCH_ROWS)
+    def _block(self, held: int | None) -> tuple[int, int, bool]:
+        """Give the rows of a block, those of all its chunks, and whether these are whole."""
+        cut, places = self._cut, [g * c for g, c in zip(self.grid, self.chunk, strict=True)]
+        aligned = cut == 0 or self.lengths[cut] % self.chunk[cut] == 0
+        size = self.chunk[cut] if aligned else self.lengths[cut]
+        wide = (self.chunk if aligned else places)[cut] * math.prod(places[cut + 1 :])
+        if held is None or wide <= held:
+            return min(size, self.lengths[cut]) * math.prod(self.lengths[cut + 1 :]), wide, True
+        return min(self.lengths[-1], self.chunk[-1]), self.chunk_rows, False
 
     def places(self, rows: Ints) -> Ints:
         """Give where rows lie in the chunks.
