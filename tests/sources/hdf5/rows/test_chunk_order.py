@@ -16,6 +16,18 @@ def orders(draw: st.DrawFn) -> ChunkOrder:
     return ChunkOrder(lengths=tuple(lengths), chunk=tuple(chunk))
 
 
+def chunk_by_chunk(order: ChunkOrder) -> np.ndarray:
+    """The numbers of the rows as the chunks have them, one after the other; -1 is no row."""
+    padded = np.full([g * c for g, c in zip(order.grid, order.chunk, strict=True)], -1)
+    numbers = np.arange(order.count).reshape(order.lengths)
+    padded[tuple(slice(0, n) for n in order.lengths)] = numbers
+    chunks = [
+        padded[tuple(slice(k * c, (k + 1) * c) for k, c in zip(place, order.chunk, strict=True))]
+        for place in np.ndindex(*order.grid)
+    ]
+    return np.concatenate([chunk.ravel() for chunk in chunks])
+
+
 @given(orders())
 def test_each_place_has_its_row(order: ChunkOrder) -> None:
     found = chunk_by_chunk(order)
