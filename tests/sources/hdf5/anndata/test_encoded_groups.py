@@ -200,12 +200,16 @@ def test_fields_of_other_lengths_name_the_axis_or_stack(tmp_path: Path) -> None:
         NumpyDataset.from_hdf5(tmp_path / "l.loom", "a", "b")
 
 
-def test_fields_of_other_lengths_name_no_cure_that_is_none(tmp_path: Path) -> None:
+def test_no_axis_of_several_files_is_named_for_fields_of_other_lengths(tmp_path: Path) -> None:
     for k in range(3):
         np.save(tmp_path / f"{k}.npy", np.zeros(4))
-    files, rows = npdata.stack(tmp_path), np.zeros((7, 5, 3))
+    with pytest.raises(FieldError, match="its axis 1: leave field 'y' out where all rows share it"):
+        NumpyDataset(x=npdata.stack(tmp_path), y=np.zeros(4))
+
+
+def test_fields_of_other_lengths_name_no_cure_that_is_none() -> None:
+    rows = np.zeros((7, 5, 3))
     for fields, axis in (
-        ({"x": files, "y": np.zeros(4)}, None),  # no axis of several files
         ({"x": rows, "y": np.zeros(7)}, {"x": 1}),  # given already
         ({"x": np.zeros(3), "y": np.zeros(4), "z": np.zeros(3)}, None),  # of no file
     ):
