@@ -154,7 +154,9 @@ def concatenate(
             open datasets.
         label_from: as in `stack`; each row has the label of its file.
         dtype: as in `stack`.
-        ragged: of samples of different lengths, as in `NumpyDataset`.
+        ragged: of samples of different lengths, as in `NumpyDataset`. It also lets the rows of
+            files have different shapes: "stacked" with a `transform` that brings them to one, and
+            the other forms where they differ in their first axis alone.
         padding: as in `NumpyDataset`.
         layout: of sparse rows, as in `NumpyDataset`.
         decode: as in `NumpyDataset`; each file is decoded by its own attributes.
@@ -210,7 +212,11 @@ def concatenated(files: FileList, raw: RawFormat | None) -> EndToEnd:
     """Give a source of the rows of all files, of any dtype, also of one that no tensor has."""
     if files.has_members:
         return end_to_end(_sources(files, raw), files)
-    return ConcatSource(Parts.of_files(FileTable.of(files, raw)), files)
+    table = FileTable.of(files, raw)
+    shapes = {kind.rest for kind in table.kinds}
+    if len(shapes) > 1 and None not in shapes:
+        return end_to_end([table.source(k) for k in range(len(table))], files)
+    return ConcatSource(Parts.of_files(table), files)
 
 
 OWN = {

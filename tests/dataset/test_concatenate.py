@@ -17,7 +17,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 from processes import require_workers_read, run
 from sockets import listens_at
-from torch.utils.data import ConcatDataset, DataLoader
 
 import npdata
 from npdata import errors, open_source
@@ -630,16 +629,3 @@ def test_files_of_several_arrays_say_how_to_name_one(in_folder: Path) -> None:
         match=r"as '\*\.h5::NAME', or take all of one file, as 'a\.h5::\*'; `npdata inspect` lists",
     ):
         npdata.concatenate("*.h5")
-
-
-def test_rows_of_other_shapes_are_joined_as_samples_by_what_the_refusal_says(
-    tmp_path: Path,
-) -> None:
-    arrays = [np.arange(60).reshape(3, 4, 5), np.arange(56).reshape(2, 4, 7)]
-    for k, array in enumerate(arrays):
-        np.save(tmp_path / f"{k}.npy", array)
-    with pytest.raises(errors.FieldError, match=r"no one field; .*transform= .*ConcatDataset"):
-        npdata.concatenate(f"{tmp_path}/*.npy")
-    parts = [npdata.NumpyDataset(array, transform=lambda x: x[:, :4]) for array in arrays]
-    (batch,) = DataLoader(ConcatDataset(parts), 5)
-    assert batch.tolist() == np.concatenate([array[:, :, :4] for array in arrays]).tolist()

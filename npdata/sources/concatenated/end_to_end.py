@@ -1,13 +1,13 @@
 """Sources laid end to end, in the form that the rows of all of them have.
 
 Idea: samples of different lengths stay so, and sparse rows stay sparse; all else is rows of one
-shape (`concat`). What does not depend on the form is in `Joined`. Invariant: row i is the one that
-the parts, in their order, have at place i; parts of other rows, of another dtype or packing are
-refused. A source end to end that is a part itself gives its own parts.
+shape (`concat`), or of different ones (`varied`). What does not depend on the form is in `joined`.
+Invariant: row i is the one that the parts, in their order, have at place i; parts of other rows, of
+another dtype or packing are refused. A source end to end that is a part itself gives its own parts.
 """
 
 from collections.abc import Sequence
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,59 +17,17 @@ from npdata.arrays.dtypes import Ints
 from npdata.arrays.runs import rows_of_runs
 from npdata.errors import FieldError
 from npdata.runtime.made_once import made_once
-from npdata.sources.base import Source, matlab_of
+from npdata.sources.base import matlab_of
 from npdata.sources.concatenated.base import EndToEnd
 from npdata.sources.concatenated.concat import ConcatSource
-from npdata.sources.concatenated.edges import Edges
 from npdata.sources.concatenated.in_place import read_parts
-from npdata.sources.concatenated.parts import (
-    and_more,
-    kind_of_rows,
-    missing_of,
-    require_alike,
-)
+from npdata.sources.concatenated.joined import Joined, packed
+from npdata.sources.concatenated.parts import kind_of_rows, missing_of
+from npdata.sources.concatenated.varied import varied_parts
 from npdata.sources.derived.base import origin
 from npdata.sources.hdf5.anndata.genes import same_genes
 from npdata.sources.ragged import OBJECTS, RaggedSource
 from npdata.sources.sparse import Entries, SparseSource
-
-
-class Joined(EndToEnd):
-    """All `parts`, one after the other; a subclass takes them and `paths`."""
-
-    parts: tuple[Any, ...]
-
-    def __init__(self, parts: Sequence[Any], paths: Sequence[str], rows: Sequence[str]) -> None:
-        """Join the parts; raises `FieldError` where `rows` says other things of two, naming both.
-
-        `paths` are the names of the files that the parts come from, one each, where they do.
-        """
-        super().__init__()
-        require_alike(zip((part.where for part in parts), rows, strict=True))
-        first = parts[0]
-        self.made_of = self.parts = tuple(parts)
-        self.own = dict(enumerate(parts))
-        self.edges = Edges(np.array([len(part) for part in parts], np.int64))
-        self.paths = paths
-        self.where = and_more(first.where, len(parts))
-        self.access = max((part.access for part in parts), key=lambda access: access.cost)
-        self.details = first.details
-
-    @property
-    def bases(self) -> tuple[Any, ...]:
-        """What all parts are made of."""
-        return tuple(base for part in self.parts for base in part.bases)
-
-    def over(self, bases: Sequence[Any]) -> Self:
-        """Give the same rows, made of other bases."""
-        rest = iter(bases)
-        parts = [part.over([next(rest) for _ in part.bases]) for part in self.parts]
-        made = type(self)(parts, self.paths)  # type: ignore[call-arg]
-        made.tell_of(self)
-        return made
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return type(self), (self.parts, self.paths)
 
 
 class RaggedParts(Joined, RaggedSource):
@@ -130,7 +88,7 @@ class SparseParts(Joined, SparseSource):
     parts: tuple[SparseSource, ...]
 
     def __init__(self, parts: Sequence[SparseSource], paths: Sequence[str] = ()) -> None:
-        rows = [f"{kind_of_rows(part.shape[1:], part.dtype)}{_packed(part)}" for part in parts]
+        rows = [f"{kind_of_rows(part.shape[1:], part.dtype)}{packed(part)}" for part in parts]
         super().__init__(parts, paths, rows)
         first = parts[0]
         self.shape = (int(self.edges.starts[-1]), *first.shape[1:])
@@ -168,11 +126,7 @@ class SparseParts(Joined, SparseSource):
 
 
 def _samples(part: RaggedSource) -> str:
-    return f"samples of {kind_of_rows(part.row_shape, part.values_dtype)}{_packed(part)}"
-
-
-def _packed(part: Source) -> str:
-    return "" if part.packing is None else f", packed: {part.packing}"
+    return f"samples of {kind_of_rows(part.row_shape, part.values_dtype)}{packed(part)}"
 
 
 FORMS: tuple[tuple[type[Any], type[Any]], ...] = (
@@ -194,7 +148,7 @@ def end_to_end(parts: Sequence[Any], paths: Sequence[str] = ()) -> EndToEnd:
             inner = [part.parts if isinstance(part, joined) else (part,) for part in parts]
             made = joined(parts if paths else [each for some in inner for each in some], paths)
     if made is None:
-        made = ConcatSource(parts, paths)
+        made = varied_parts(parts, paths) or ConcatSource(parts, paths)
     coded = tuple(dict.fromkeys(each for part in parts for each in origin(part).coded))
     made.tell(genes=genes, coded=coded, matlab=matlab_of(part.matlab for part in parts))
     return made

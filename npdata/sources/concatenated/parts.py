@@ -24,10 +24,10 @@ _DTYPES = (
     "text in the widest of them"
 )
 _SHAPES = (
-    "npdata.stack(paths) makes each file a sample of its own shape, "
-    "sum(npdata.NumpyDataset(path, axis=1) for path in paths) lays arrays end to end that differ "
-    "along axis 1 alone, and samples that a transform= brings to one form are joined by "
-    "torch.utils.data.ConcatDataset, of a dataset for each, in a DataLoader"
+    "ragged='stacked' takes samples of different shapes that a transform= brings to one, "
+    "ragged='padded' pads those that differ in their first axis alone, npdata.stack(paths) makes "
+    "each file a sample, and sum(npdata.NumpyDataset(path, axis=1) for path in paths) lays arrays "
+    "end to end that differ along axis 1 alone"
 )
 
 

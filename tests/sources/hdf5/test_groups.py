@@ -372,9 +372,9 @@ def test_groups_of_other_names_or_other_files_are_compared(tmp_path: Path) -> No
 @pytest.mark.parametrize(
     ("other", "named", "left_out"),
     [
-        (np.zeros((2, 3), "f8"), r"array\.astype\(dtype\)", "ConcatDataset"),
-        (np.zeros((2, 4), "f4"), "ConcatDataset", "astype"),
-        (np.zeros((2, 4), "f8"), r"astype\(dtype\).*ConcatDataset", "nothing"),
+        (np.zeros((2, 3), "f8"), r"array\.astype\(dtype\)", "ragged="),
+        (np.zeros((2, 4), "f4"), "ragged='padded'", "astype"),
+        (np.zeros((2, 4), "f8"), r"astype\(dtype\).*ragged='stacked'", "nothing"),
     ],
 )
 @pytest.mark.parametrize("listed", [False, True])

@@ -82,10 +82,10 @@ def _seen(
     row, chunk = (*rest, *creation.inner), creation.chunk_shape
     if (row, creation.dtype) != (first.shape[1:], first.dtype):
         wanted, held = kind_of_rows(first.shape[1:], first.dtype), kind_of_rows(row, creation.dtype)
-        raise FieldError(
-            f"{where} holds {held}, and {first.path}::{first.name} {wanted}; "
-            f"{no_one_field(held, wanted)}"
-        )
+        cure = no_one_field(held, wanted)
+        if creation.dtype == first.dtype:
+            cure += ". Groups are laid end to end so by npdata.concatenate('FILE::*/x', ragged=...)"
+        raise FieldError(f"{where} holds {held}, and {first.path}::{first.name} {wanted}; {cure}")
     offset = -1
     if creation.storage == "contiguous" and facts is opened.facts:
         layout = read_layout(dataset, facts, creation)

@@ -1,0 +1,105 @@
+"""`npdata.concatenate` of rows of different shapes: samples of their own, where that is asked."""
+
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import pytest
+import torch
+from torch.utils.data import DataLoader
+
+import npdata
+from npdata import errors
+
+
+def first_four(sample: torch.Tensor) -> torch.Tensor:
+    """Bring slices to one width."""
+    return sample[:, :4]
+
+
+SLICES = [np.arange(60).reshape(3, 4, 5), np.arange(56).reshape(2, 4, 7), np.zeros((1, 4, 5), int)]
+POINTS = [np.arange(18).reshape(3, 2, 3), np.arange(24).reshape(2, 4, 3), np.zeros((2, 0, 3), int)]
+
+
+def parts_of(arrays: list[np.ndarray], kind: str, folder: Path) -> Any:
+    """The arrays as files, or in memory."""
+    if kind == "memory":
+        return arrays
+    for k, array in enumerate(arrays):
+        np.save(folder / f"{k}.npy", array)
+        with h5py.File(folder / f"{k}.h5", "w") as file:
+            file.create_dataset("x", data=array, chunks=True, compression=1)
+        with h5py.File(folder / "groups.hdf5", "a") as file:
+            file[f"g{k}/x"] = array
+    return f"{folder}/{kind}"
+
+
+KINDS = ["memory", "*.npy", "*.h5::x", "groups.hdf5::*/x"]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_rows_of_other_shapes_are_taken_where_that_is_asked_for(kind: str, tmp_path: Path) -> None:
+    files = parts_of(SLICES, kind, tmp_path)
+    for options in ({}, {"transform": first_four}):
+        with pytest.raises(errors.FieldError, match=r"no one field; ragged='stacked' takes"):
+            npdata.concatenate(files, **options)
+    ds = npdata.concatenate(files, ragged="stacked", transform=first_four)
+    wanted = np.concatenate([array[:, :, :4] for array in SLICES])
+    assert ds[[5, 0, 3, 0]].tolist() == wanted[[5, 0, 3, 0]].tolist()
+    for loader in (
+        npdata.Loader(ds, 2),
+        DataLoader(
+            ds, 2, num_workers=2, multiprocessing_context="spawn", collate_fn=npdata.collate
+        ),
+    ):
+        assert torch.cat(list(loader)).tolist() == wanted.tolist()
+    assert ds.borders.tolist() == [0, 3, 5, 6]
+    assert first_four(npdata.concatenate(files, ragged="stacked")[3]).tolist() == wanted[3].tolist()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_rows_that_differ_in_their_first_axis_have_the_form_that_is_asked_for(
+    kind: str, tmp_path: Path
+) -> None:
+    files, samples = parts_of(POINTS, kind, tmp_path), [row for array in POINTS for row in array]
+    rows = [6, 4, 0]
+    padded = npdata.concatenate(files, padding=-1)[rows]
+    assert padded.lengths.tolist() == [0, 4, 2]
+    assert padded.values[2].tolist() == [*samples[0].tolist(), [-1] * 3, [-1] * 3]
+    listed = npdata.concatenate(files, ragged="list")
+    assert [each.tolist() for each in listed[rows]] == [samples[k].tolist() for k in rows]
+    jagged = npdata.concatenate(files, ragged="jagged")[rows]
+    assert [each.tolist() for each in jagged.unbind()] == [samples[k].tolist() for k in rows]
+    sampler = npdata.BlockBatchSampler(listed, max_rows=6)
+    assert sorted(row for batch in sampler for row in batch) == list(range(7))
+
+
+def test_from_hdf5_takes_files_of_other_shapes(tmp_path: Path) -> None:
+    parts_of(POINTS, "*.h5", tmp_path)
+    ds = npdata.NumpyDataset.from_hdf5(f"{tmp_path}/*.h5", "x", ragged="padded", cache="ram")
+    for _ in range(2):
+        assert ds[[3, 0]].values[0].tolist() == POINTS[1][0].tolist()
+    with pytest.raises(errors.FieldError, match=r"no one field; .*ragged='padded' pads"):
+        npdata.NumpyDataset.from_hdf5(f"{tmp_path}/*.h5", "x")
+
+
+@pytest.mark.parametrize(
+    "other", [np.zeros((2, 4, 5), "f8"), np.zeros((2, 20), int), np.zeros(2, int)]
+)
+def test_rows_of_another_dtype_or_of_more_axes_are_refused_in_any_form(other: Any) -> None:
+    with pytest.raises(errors.FieldError, match="no one field"):
+        npdata.concatenate([SLICES[0], SLICES[1].astype(other.dtype), other], ragged="stacked")
+
+
+def test_packed_rows_of_other_shapes_are_decoded_in_no_form(tmp_path: Path) -> None:
+    parts_of(POINTS, "*.h5", tmp_path)
+    for k in range(3):
+        with h5py.File(tmp_path / f"{k}.h5", "r+") as file:
+            file["x"].attrs["scale_factor"] = 0.5
+    with pytest.raises(errors.FieldError, match=r"is packed .*decode= is for rows of one shape"):
+        npdata.concatenate(f"{tmp_path}/*.h5::x", ragged="padded", decode="cf")
+    with h5py.File(tmp_path / "1.h5", "r+") as file:
+        file["x"].attrs["scale_factor"] = 2.0
+    with pytest.raises(errors.FieldError, match=r"1\.h5::/x holds .*packed: scale_factor 2.0"):
+        npdata.concatenate(f"{tmp_path}/*.h5::x", ragged="padded")
