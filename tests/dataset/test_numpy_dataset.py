@@ -369,6 +369,17 @@ class TestInsideTorch:
 
 
 class TestSum:
+    @pytest.mark.parametrize("axis", [0, (0, 1)])
+    def test_a_sum_looks_at_its_terms_when_it_is_used(self, axis: Any, tmp_path: Path) -> None:
+        for k in range(3):
+            np.save(tmp_path / f"{k}.npy", np.full((2, 3), k))
+        sums = [NumpyDataset(tmp_path / "0.npy", axis=axis)]
+        for k in (1, 2):
+            sums.append(sums[-1] + NumpyDataset(tmp_path / f"{k}.npy", axis=axis))
+        assert all("parts" not in vars(each.sources[0]) for each in sums)
+        np.testing.assert_array_equal(sums[-1][:].numpy().ravel(), np.repeat([0, 1, 2], 6))
+        assert "parts" not in vars(sums[1].sources[0])
+
     def test_the_sum_of_two_datasets_reads_batches_in_one_gather(
         self, x: np.ndarray, data: Data
     ) -> None:

@@ -179,8 +179,8 @@ class ConvertedSource(DerivedSource):
 
 def origin(source: Any) -> Any:
     """Give what a source is made of in the end: itself where that is several, or none."""
-    while (
-        isinstance(source, CompositeSource) and len(source.made_of) == 1 and not source.joins_parts
-    ):
+    while isinstance(source, CompositeSource) and not source.joins_parts:
+        if len(source.made_of) != 1:
+            break
         (source,) = source.made_of
     return source
