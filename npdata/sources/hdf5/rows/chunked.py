@@ -21,6 +21,12 @@ from npdata.sources.hdf5.examine.creation_properties import Filter
 from npdata.sources.hdf5.examine.layout import Layout
 from npdata.sources.hdf5.rows.tiling import Tiling
 
+SMALL_TILE = 1 << 12
+"""Tiles of so many bytes are gathered all by one call: 64 rows of 61 tiles of 104 bytes take 0.3 ms
+in place of 3.4."""
+MOST_PART = 4 << 20
+"""So many bytes of them at a time."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class ChunkSpec:
@@ -98,6 +104,9 @@ def gather_rows(
         flat = out.reshape(-1).view(np.uint8).reshape(starts.size, tiling.tile_bytes)
         _gather(data, starts.ravel(), flat, fill)
         return
+    if tiling.cut is not None and len(tiles) == tiling.count and tiling.tile_bytes <= SMALL_TILE:
+        _gather_row_by_row(data, starts, tiling, tiling.cut, fill, out, places)
+        return
     part = np.empty((len(starts), tiling.tile_bytes), np.uint8)
     shaped = part.view(out.dtype).reshape(len(starts), *tiling.tile)
     rows: Any = slice(None) if places is None else places
@@ -105,6 +114,28 @@ def gather_rows(
         target, inside = tiling.cuts(tile)
         _gather(data, np.ascontiguousarray(starts[:, j]), part, fill)
         out[(rows, *target)] = shaped[(slice(None), *inside)]
+
+
+def _gather_row_by_row(
+    data: ByteRows | None,
+    starts: Ints,
+    tiling: Tiling,
+    cut: int,
+    fill: NDArray[np.uint8],
+    out: NDArray[Any],
+    places: Ints | None,
+) -> None:
+    """Copy all tiles of rows by one call, and then the rows without what tiles have beside them."""
+    padded = [*tiling.row]
+    padded[cut] = tiling.grid[cut] * tiling.tile[cut]
+    inside = (slice(None),) * (cut + 1) + (slice(tiling.row[cut]),)
+    most = max(1, MOST_PART // (tiling.count * tiling.tile_bytes))
+    for first in range(0, len(starts), most):
+        some = starts[first : first + most]
+        part = np.empty((some.size, tiling.tile_bytes), np.uint8)
+        _gather(data, some.ravel(), part, fill)
+        rows = part.reshape(-1).view(out.dtype).reshape(len(some), *padded)[inside]
+        out[slice(first, first + most) if places is None else places[first : first + most]] = rows
 
 
 def _gather(

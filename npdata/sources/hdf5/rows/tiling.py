@@ -26,7 +26,8 @@ class Tiling:
     """Rows of shape `row` in chunks of `chunk_rows` rows, each a tile of shape `tile` of a row.
 
     A row has `grid` tiles, `count` in all, of `tile_bytes` bytes; `seamless` is whether the
-    tiles of a row, laid end to end, are the row.
+    tiles of a row, laid end to end, are the row. `cut` is the axis of a row along which they lie so
+    but for what the last of them has beside the row; None where they do not.
     """
 
     row: tuple[int, ...]
@@ -36,6 +37,7 @@ class Tiling:
     grid: tuple[int, ...]
     count: int
     seamless: bool
+    cut: int | None
 
     @classmethod
     @functools.lru_cache(maxsize=64)
@@ -49,6 +51,7 @@ class Tiling:
         """
         row, tile = shape[1:], chunk_shape[1:]
         grid = tuple(-(-n // t) for n, t in zip(row, tile, strict=True))
+        cut = _cut(row, tile)
         return cls(
             row=row,
             chunk_rows=chunk_shape[0],
@@ -56,7 +59,8 @@ class Tiling:
             tile_bytes=math.prod(tile) * itemsize,
             grid=grid,
             count=math.prod(grid),
-            seamless=_seamless(row, tile),
+            seamless=not row or (cut is not None and row[cut] % tile[cut] == 0),
+            cut=cut,
         )
 
     @property
@@ -81,13 +85,12 @@ class Tiling:
         return tuple(target), tuple(inside)
 
 
-def _seamless(row: tuple[int, ...], tile: tuple[int, ...]) -> bool:
-    if any(n % t for n, t in zip(row, tile, strict=True)):
-        return False
-    whole = len(row)
-    while whole > 0 and tile[whole - 1] == row[whole - 1]:
-        whole -= 1
-    return all(t == 1 for t in tile[: max(0, whole - 1)])
+def _cut(row: tuple[int, ...], tile: tuple[int, ...]) -> int | None:
+    """Give the last axis that tiles do not have whole, or 0; None unless they are 1 before it."""
+    cut = len(row) - 1
+    while cut > 0 and tile[cut] == row[cut]:
+        cut -= 1
+    return cut if row and all(t == 1 for t in tile[:cut]) else None
 
 
 class Step(NamedTuple):
