@@ -128,8 +128,9 @@ class Source(ABC):
 
     def tell_of(self, source: "Source") -> None:
         """Set what another source of the same rows was told of what they stand for."""
+        kinds = source.packings.kinds
         self.tell(
-            packing=source.packing,
+            packing=kinds[0] if len(kinds) == 1 else None,
             matlab=source.matlab,
             genes=source.genes,
             coded=source.coded,

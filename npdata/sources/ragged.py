@@ -20,6 +20,7 @@ from npdata.arrays.recordings import shown_lengths
 from npdata.errors import FieldError
 from npdata.sources.base import Source
 from npdata.sources.derived.base import RegroupedSource, twin
+from npdata.sources.packed.packing import Packings
 
 Bounds = Literal["offsets", "lengths", "indptr"]
 OBJECTS = np.dtype(object)
@@ -63,7 +64,7 @@ class SpansSource(RegroupedSource, RaggedSource):
         super().__init__(values)
         self._bounds = bounds
         self._kind = kind
-        self.packing, self.matlab = values.packing, values.matlab
+        self.matlab = values.matlab
         self.categories, self.missing = values.categories, values.missing
         self._offsets = offsets_of(bounds, kind, values)
         self.shape = (len(self._offsets) - 1,)
@@ -76,6 +77,12 @@ class SpansSource(RegroupedSource, RaggedSource):
             *values.details,
             ("lengths", f"{lengths} rows of {self.row_shape}, {len(values)} in all"),
         )
+
+    @property
+    def packings(self) -> Packings:
+        """What the values stand for, from the sample on in which that begins."""
+        kinds, starts, codes = self.rows.packings
+        return Packings(kinds, np.searchsorted(self._offsets, starts, "right") - 1, codes)
 
     @property
     def row_bytes(self) -> int:

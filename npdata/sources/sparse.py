@@ -20,6 +20,7 @@ from npdata.arrays.values import scatter_add
 from npdata.errors import FieldError, FormatError
 from npdata.sources.base import Source, rows_held, without
 from npdata.sources.derived.base import CompositeSource, twin
+from npdata.sources.packed.packing import Packings
 from npdata.sources.ragged import SpansSource
 
 Layout = Literal["dense", "csr"]
@@ -72,7 +73,7 @@ class CsrSource(CompositeSource, SparseSource):
         self.where = f"sparse rows of {data.where}"
         self.access = data.access
         self.layout = layout
-        self.packing, self.matlab = data.packing, data.matlab
+        self.matlab = data.matlab
         filled = len(data) / max(1, shape[0])
         self.details = (
             *without(data.details, "row"),  # of one value
@@ -81,6 +82,11 @@ class CsrSource(CompositeSource, SparseSource):
         self.made_of = (data, indices, indptr)
         self._data = SpansSource(data, indptr, "indptr")
         self._indices = self._data.of(indices)
+
+    @property
+    def packings(self) -> Packings:
+        """What the values stand for."""
+        return self._data.packings
 
     @property
     def bases(self) -> tuple[Source, ...]:

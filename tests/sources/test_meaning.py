@@ -115,7 +115,7 @@ def test_packed_values_of_sparse_rows_are_not_mixed(in_folder: Path) -> None:
         for scale in (0.5, 0.25)
     )
     rows = [npdata.csr(v, [0, 1, 0, 2], [0, 2, 4], (2, 3)) for v in (halves, quarters)]
-    with pytest.raises(FieldError, match=r"packed: scale_factor 0\.25, and .*packed: .* 0\.5"):
+    with pytest.raises(FieldError, match=r"factor 0\.25, and .* 0\.5; .*, so write them decoded"):
         npdata.concatenate(rows)
     with pytest.raises(FieldError, match=r"packed: scale_factor 0\.25, and .*packed: .* 0\.5"):
         NumpyDataset(rows[0]) + NumpyDataset(rows[1])
@@ -124,6 +124,58 @@ def test_packed_values_of_sparse_rows_are_not_mixed(in_folder: Path) -> None:
     for ds in (twice, anchors(NumpyDataset(rows[0]))):
         with pytest.raises(FieldError, match="decode its batches in batch_transform="):
             NumpyDataset(ds.fields[0], decode="cf")
+
+
+OF_GROUPS: dict[str, Callable[[], Any]] = {
+    "spans": lambda: npdata.ragged(npdata.open_source("0.h5::*/x"), lengths=[1, 3]),
+    "anchors of spans": lambda: anchors(
+        NumpyDataset(npdata.ragged(npdata.open_source("0.h5::*/x"), lengths=[1, 3]))
+    ).fields[0],
+    "spans of a sum": lambda: npdata.ragged(
+        NumpyDataset("0.h5::*/x") + NumpyDataset("2.h5::*/x"), lengths=[8]
+    ),
+    "anchors of a sum": lambda: anchors(
+        NumpyDataset(OF_GROUPS["spans"]()) + NumpyDataset(OF_GROUPS["spans"]())
+    ).fields[0],
+    "rows of different shapes": lambda: NumpyDataset.from_hdf5(
+        ["0.h5", "1.h5"], "*/x", ragged="list"
+    ).fields[0],
+}
+
+
+def groups(attribute: str, values: list[Any]) -> None:
+    """Files with two groups each, whose rows have 3 columns in all but the second file."""
+    for k in range(3):
+        with h5py.File(f"{k}.h5", "w") as file:
+            for g in range(2):
+                data = np.arange(10).reshape(2, 5)[:, : 5 if k == 1 else 3].astype(np.uint8)
+                file[f"{g}/x"] = data
+                file[f"{g}/x"].attrs[attribute] = values[g]
+
+
+@pytest.mark.parametrize("kind", OF_GROUPS)
+def test_samples_out_of_packed_groups_are_not_taken_for_decoded(kind: str, in_folder: Path) -> None:
+    groups("scale_factor", [0.5, 0.5])
+    with pytest.raises(FieldError, match=r"is packed \(scale_factor 0.5\), .* batch_transform="):
+        NumpyDataset(OF_GROUPS[kind](), decode="cf")
+
+
+@pytest.mark.parametrize("kind", OF_GROUPS)
+def test_samples_out_of_groups_that_are_packed_in_different_ways_are_refused(
+    kind: str, in_folder: Path
+) -> None:
+    groups("scale_factor", [0.5, 0.25])
+    with pytest.raises(FieldError, match=r"packed in different ways"):
+        NumpyDataset(OF_GROUPS[kind]())
+
+
+@pytest.mark.parametrize("kind", [kind for kind in OF_GROUPS if "anchors" not in kind])
+def test_samples_out_of_logical_groups_of_matlab_are_not_taken_for_decoded(
+    kind: str, in_folder: Path
+) -> None:
+    groups("MATLAB_class", [np.bytes_("logical")] * 2)
+    with pytest.raises(FieldError, match=r"is logical of MATLAB, .* in batch_transform="):
+        NumpyDataset(OF_GROUPS[kind](), decode="matlab")
 
 
 def test_sparse_rows_of_two_layouts_have_that_which_is_asked_for() -> None:
@@ -144,6 +196,7 @@ OF_LOGICAL: dict[str, Callable[[], Any]] = {
     "concatenate": lambda: npdata.concatenate(["a.h5::x", "b.h5::x"], decode="matlab"),
     "from_hdf5": lambda: NumpyDataset.from_hdf5(["a.h5", "b.h5"], "x", decode="matlab"),
     "stack": lambda: npdata.stack(["a.h5::x", "b.h5::x"], decode="matlab"),
+    "groups": lambda: NumpyDataset("c.h5::*/x", decode="matlab"),
     "sum": lambda: NumpyDataset(
         (NumpyDataset("a.h5::x") + NumpyDataset("b.h5::x")).fields[0], decode="matlab"
     ),
@@ -163,6 +216,10 @@ def test_logical_arrays_of_matlab_are_decoded_in_all_that_is_made_of_them(
     kind: str, in_folder: Path
 ) -> None:
     logical("a.h5"), logical("b.h5")
+    with h5py.File("c.h5", "w") as file:
+        for k, name in enumerate("ab"):
+            with h5py.File(f"{name}.h5") as other:
+                other.copy("x", file, f"{k}/x")
     ds = OF_LOGICAL[kind]()
     for each in (ds, pickle.loads(pickle.dumps(ds))):
         assert each.dtypes[0] == torch.bool
@@ -176,6 +233,12 @@ def test_arrays_of_matlab_that_cannot_be_decoded_are_refused(in_folder: Path) ->
         for join in (npdata.concatenate, npdata.stack):
             with pytest.raises(FieldError, match=r"some parts of .* are logical or char arrays"):
                 join(files, decode="matlab")
+    with h5py.File("g.h5", "w") as file:
+        for k, kind in enumerate(("logical", "double")):
+            file[f"{k}/x"] = np.ones((2, 2), np.uint8)
+            file[f"{k}/x"].attrs["MATLAB_class"] = np.bytes_(kind)
+    with pytest.raises(FieldError, match=r"some parts of .* are logical or char arrays"):
+        NumpyDataset("g.h5::*/x", decode="matlab")
     of_one = write("c.h5", np.ones(2, np.uint8), MATLAB_class=np.bytes_("logical"))
     for source in (
         npdata.ragged(name, lengths=[2]),

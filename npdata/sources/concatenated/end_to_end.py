@@ -41,7 +41,7 @@ class RaggedParts(Joined, RaggedSource):
         self.shape = (int(self.edges.starts[-1]),)
         self.dtype = OBJECTS
         self.row_shape, self.values_dtype = first.row_shape, first.values_dtype
-        self.packing, self.missing = first.packing, missing_of(parts)
+        self.missing = missing_of(parts)
         self.categories = first.categories
         other = next((part for part in parts if part.categories != first.categories), None)
         if other is not None:
@@ -92,7 +92,7 @@ class SparseParts(Joined, SparseSource):
         super().__init__(parts, paths, rows)
         first = parts[0]
         self.shape = (int(self.edges.starts[-1]), *first.shape[1:])
-        self.dtype, self.packing = first.dtype, first.packing
+        self.dtype = first.dtype
         self.layout = first.layout if len({part.layout for part in parts}) == 1 else None
 
     @property

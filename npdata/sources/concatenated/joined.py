@@ -13,6 +13,7 @@ from npdata.sources.base import Source
 from npdata.sources.concatenated.base import EndToEnd
 from npdata.sources.concatenated.edges import Edges
 from npdata.sources.concatenated.parts import and_more, require_alike
+from npdata.sources.packed.packing import Packings
 
 
 class Joined(EndToEnd):
@@ -41,6 +42,11 @@ class Joined(EndToEnd):
         """What all parts are made of."""
         return tuple(base for part in self.parts for base in part.bases)
 
+    @property
+    def packings(self) -> Packings:
+        """What the numbers of each part stand for."""
+        return Packings.of_parts([part.packings for part in self.parts], self.edges.starts[:-1])
+
     def over(self, bases: Sequence[Any]) -> Self:
         """Give the same rows, made of other bases."""
         rest = iter(bases)
@@ -55,4 +61,5 @@ class Joined(EndToEnd):
 
 def packed(part: Source) -> str:
     """Say how the numbers of a part are packed, to stand behind what its rows are."""
-    return "" if part.packing is None else f", packed: {part.packing}"
+    kinds = part.packings.kinds
+    return "" if kinds == (None,) else f", packed: {' and '.join(map(str, kinds))}"

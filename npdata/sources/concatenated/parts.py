@@ -23,6 +23,7 @@ _DTYPES = (
     "np.save(path, array.astype(dtype)) writes rows in the dtype and byte order of the others, "
     "text in the widest of them"
 )
+_PACKINGS = "the same number means different things in them, so write them decoded"
 _SHAPES = (
     "ragged='stacked' takes samples of different shapes that a transform= brings to one, "
     "ragged='padded' pads those that differ in their first axis alone, npdata.stack(paths) makes "
@@ -141,11 +142,16 @@ def no_one_field(held: str, wanted: str) -> str:
         >>> no_one_field("rows of (3,) of float32", "rows of (3,) of float64")[:48]
         'they make no one field; np.save(path, array.asty'
     """
-    (shape, _, dtype), (other, _, another) = (each.rpartition(" of ") for each in (held, wanted))
-    cures = [
-        cure for cure, same in ((_DTYPES, dtype == another), (_SHAPES, shape == other)) if not same
-    ]
-    return "; ".join(["they make no one field", *cures])
+    (rows, _, packed), (others, _, packing) = (
+        each.partition(", packed: ") for each in (held, wanted)
+    )
+    (shape, _, dtype), (other, _, another) = (each.rpartition(" of ") for each in (rows, others))
+    alike = (
+        (_DTYPES, dtype == another),
+        (_SHAPES, shape == other),
+        (_PACKINGS, packed == packing),
+    )
+    return "; ".join(["they make no one field", *(cure for cure, same in alike if not same)])
 
 
 class _Kind(NamedTuple):

@@ -27,7 +27,7 @@ class VariedParts(Joined, PiecesSource):
         super().__init__(parts, paths, [f"rows of {part.dtype}{packed(part)}" for part in parts])
         self.shape = (int(self.edges.starts[-1]),)
         self.dtype, self.values_dtype = OBJECTS, parts[0].dtype
-        self.packing, self.missing = parts[0].packing, missing_of(parts)
+        self.missing = missing_of(parts)
 
     @property
     def row_bytes(self) -> int:

@@ -56,6 +56,7 @@ class GroupsSource(InFile, PartlyInPlace):
         packing = groups.packings.kinds[0]
         if packing is not None:
             self.details += (("packing", shown_packing(packing)),)
+        self.matlab = groups.matlab
         self._groups = groups
         self._options = options
         self.edges = Edges(groups.lengths)

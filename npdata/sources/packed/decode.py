@@ -182,8 +182,11 @@ def require_one_packing(source: Source) -> None:
         first, other = packings.kinds[:2]
         row = int(packings.starts[packings.codes == 1][0])
         convention = next(kind.convention for kind in packings.kinds if kind is not None)
+        cure = f'decode="{convention}" gives the values that they stand for'
+        if _by_samples(source):
+            cure = "decode= is for rows of one shape, so write them decoded"
         raise FieldError(
             f"{source.where}: rows are packed in different ways ({first or 'not at all'}; from row "
             f"{row} on: {other or 'not at all'}), so the same number means different things; "
-            f'decode="{convention}" gives the values that they stand for'
+            f"{cure}"
         )

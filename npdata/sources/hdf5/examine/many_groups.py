@@ -12,9 +12,9 @@ import numpy as np
 
 from npdata.arrays.dtypes import Ints
 from npdata.errors import FieldError
-from npdata.sources.base import Access
+from npdata.sources.base import Access, matlab_of
 from npdata.sources.concatenated.parts import kind_of_rows, no_one_field
-from npdata.sources.hdf5.examine.attributes import read_packing
+from npdata.sources.hdf5.examine.attributes import matlab_class, read_packing
 from npdata.sources.hdf5.examine.examine import OpenedFile, decided, examine, look_at
 from npdata.sources.hdf5.examine.layout import Layout, read_layout
 from npdata.sources.packed.packing import Packing, Packings
@@ -37,6 +37,7 @@ class Groups:
     first: Layout
     access: Access
     packings: Packings
+    matlab: str | None
 
 
 def look_at_groups(opened: OpenedFile, names: Sequence[str], pattern: str) -> Groups:
@@ -51,7 +52,7 @@ def look_at_groups(opened: OpenedFile, names: Sequence[str], pattern: str) -> Gr
             f"{examined.where} is a categorical column, and each group has categories of its own; "
             "give the columns by their names: npdata.concatenate(['FILE::GROUP/COLUMN', ...])"
         )
-    seen, packings = zip(*(_seen(opened, name, first) for name in names), strict=True)
+    seen, packings, classes = zip(*(_seen(opened, name, first) for name in names), strict=True)
     lengths, offsets, block_rows = np.array(seen, np.int64).T
     away = int((offsets < 0).sum())
     reason = f"{len(names)} groups end to end, as the first: {access.reason}"
@@ -67,13 +68,16 @@ def look_at_groups(opened: OpenedFile, names: Sequence[str], pattern: str) -> Gr
         first=replace(first, chunks=None, file=opened.facts),
         access=Access(kind=access.kind, reason=reason),
         packings=Packings.of_parts(packings, np.append(0, np.cumsum(lengths)[:-1])),
+        matlab=matlab_of(classes),
     )
 
 
 def _seen(
     opened: OpenedFile, name: str, first: Layout
-) -> tuple[tuple[int, int, int], Packing | None]:
-    """Give length, offset and rows of a chunk of one dataset, as `Groups` has them, and packing.
+) -> tuple[tuple[int, int, int], Packing | None, str | None]:
+    """Give length, offset and rows of a chunk of one dataset, as `Groups` has them.
+
+    Beside them what its numbers stand for, as packing and as class of MATLAB.
 
     Raises `FieldError` where its rows are not like those of the first.
     """
@@ -91,4 +95,5 @@ def _seen(
         layout = read_layout(dataset, facts, creation)
         if decided(opened, dataset, layout).kind == "mapped":
             offset = layout.offset or 0
-    return (length, offset, chunk[0] if chunk else 0), read_packing(dataset, first.dtype)
+    found = length, offset, chunk[0] if chunk else 0
+    return found, read_packing(dataset, first.dtype), matlab_class(dataset)
