@@ -84,6 +84,22 @@ def test_from_hdf5_takes_files_of_other_shapes(tmp_path: Path) -> None:
         npdata.NumpyDataset.from_hdf5(f"{tmp_path}/*.h5", "x")
 
 
+@pytest.mark.parametrize("kind", ["*.npy", "*.h5::x"])
+@pytest.mark.parametrize("form", ["list", "stacked"])
+def test_a_read_looks_at_the_files_of_its_own_rows_alone(
+    kind: str, form: Any, tmp_path: Path
+) -> None:
+    ds = npdata.concatenate(parts_of(POINTS, kind, tmp_path), ragged=form)
+    for name in ("1.npy", "1.h5"):
+        with open(tmp_path / name, "ab") as file:
+            file.write(b"more")
+    assert ds[2].tolist() == POINTS[0][2].tolist()
+    assert [each.tolist() for each in ds[[0, 2]]] == POINTS[0][[0, 2]].tolist()
+    for rows in (3, [0, 4]):
+        with pytest.raises(errors.ChangedFileError, match=r"1\.(npy|h5) changed"):
+            ds[rows]
+
+
 @pytest.mark.parametrize(
     "other", [np.zeros((2, 4, 5), "f8"), np.zeros((2, 20), int), np.zeros(2, int)]
 )
