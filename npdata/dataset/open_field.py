@@ -7,7 +7,7 @@ what the user asked for. Invariant: an option that no field would heed is refuse
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from typing import Any, TypeAlias, TypeGuard
+from typing import Any, TypeAlias
 
 from npdata.dataset.arguments import OPTIONS, as_field, may_be_option, meant_by, per_field
 from npdata.dataset.field import Field
@@ -21,8 +21,9 @@ from npdata.sources.base import Source
 from npdata.sources.cache.cache import Cache
 from npdata.sources.cache.cached import cached, why_not_cached
 from npdata.sources.concatenated.base import EndToEnd
+from npdata.sources.concatenated.concat import ConcatSource
 from npdata.sources.concatenated.parts import kind_of_rows, require_alike
-from npdata.sources.concatenated.varied import VariedParts
+from npdata.sources.concatenated.varied import RaggedRowParts, VariedParts
 from npdata.sources.derived.axis import along_axis
 from npdata.sources.derived.base import DerivedSource
 from npdata.sources.derived.columns import ColumnSource, ColumnsSource, columns_of
@@ -242,20 +243,34 @@ def _of_own_lengths(
     What is given for all fields asks for it if it can mean no other field.
     """
     sources = [field.source for field in fields]
-    alike = {k: source for k, source in enumerate(sources) if _has_lengths(source)}
-    alone = len(alike) == 1 and not any(isinstance(source, RaggedSource) for source in sources)
+    alike = [k for k, source in enumerate(sources) if _has_lengths(source)]
+    files = [k for k in alike if isinstance(sources[k], StackSource)]
+    others = any(isinstance(source, RaggedSource if files else PiecesSource) for source in sources)
+    alone = (files or alike) if len(files or alike) == 1 and not others else []
     made = list(fields)
-    for k, source in alike.items():
+    for k in alike:
         asks = [option for option in ("ragged", "padding") if asked[option][k] is not None]
-        if any(alone or isinstance(options[each], Mapping | list | tuple) for each in asks):
+        if any(k in alone or isinstance(options[each], Mapping | list | tuple) for each in asks):
             own = {option: each[k] for option, each in asked.items()} | {"dtype": fields[k].asked}
-            made[k] = _field_over(fields[k].label, source.of_own_lengths(), own)
+            if _asks_to_stack(own["ragged"]) and isinstance(sources[k], ConcatSource):
+                continue  # rows of one shape are stacked as they are
+            made[k] = _field_over(fields[k].label, _with_lengths(sources[k]), own)
     return tuple(made)
 
 
-def _has_lengths(source: Source) -> TypeGuard[StackSource]:
-    """Whether it is files of one length, which others might not have."""
-    return isinstance(source, StackSource) and len(source.shape) > 1
+def _has_lengths(source: Source) -> bool:
+    """Whether it is files whose arrays, or their rows, have one length that others might not."""
+    return isinstance(source, StackSource | ConcatSource) and len(source.shape) > 1
+
+
+def _with_lengths(source: Source) -> Source:
+    if isinstance(source, StackSource):
+        return source.of_own_lengths()
+    return RaggedRowParts([source], source.paths)
+
+
+def _asks_to_stack(form: object) -> bool:
+    return isinstance(form, str) and form == "stacked"
 
 
 def _layout(asked: Any, source: SparseSource) -> str | None:
@@ -283,7 +298,8 @@ def _require_heeded(
     stacked = {
         field.label
         for field, form in zip(fields, forms, strict=True)
-        if isinstance(field.source, PiecesSource) and isinstance(form, str) and form == "stacked"
+        if _asks_to_stack(form)
+        and (isinstance(field.source, PiecesSource) or _has_lengths(field.source))
     }
     for option, (kind, what) in KINDS.items():
         value = options[option]

@@ -75,6 +75,45 @@ def test_rows_that_differ_in_their_first_axis_have_the_form_that_is_asked_for(
     assert sorted(row for batch in sampler for row in batch) == list(range(7))
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_files_that_happen_not_to_differ_have_the_form_that_is_asked_for(
+    kind: str, tmp_path: Path
+) -> None:
+    alike = [POINTS[0], POINTS[0][:2] + 100]
+    files, samples = parts_of(alike, kind, tmp_path), np.concatenate(alike)
+    padded = npdata.concatenate(files, padding=-1)
+    assert padded[[4, 0]].lengths.tolist() == [2, 2]
+    assert padded[[4, 0]].values.tolist() == samples[[4, 0]].tolist()
+    assert padded.borders.tolist() == [0, 3, 5]
+    listed = npdata.concatenate(files, ragged="list")
+    for resident in (False, True):
+        loaded = [row for batch in npdata.Loader(listed, 2, resident=resident) for row in batch]
+        assert torch.stack(loaded).tolist() == samples.tolist()
+    for form in ("jagged", "stacked"):
+        batch = npdata.concatenate(files, ragged=form)[[4, 0]]
+        assert torch.stack([*batch.unbind()]).tolist() == samples[[4, 0]].tolist()
+
+
+def test_one_of_several_files_that_do_not_differ_is_named(tmp_path: Path) -> None:
+    for name in "xy":
+        np.save(tmp_path / f"{name}-0.npy", POINTS[0])
+    fields: Any = {name: f"{tmp_path}/{name}-*.npy" for name in "xy"}
+    with pytest.raises(errors.FieldError, match=r"take it by name: ragged=\{'x': 'padded'\}"):
+        npdata.concatenate(**fields, ragged="padded")
+    batch = npdata.concatenate(**fields, ragged={"x": "padded"})[[0]]
+    assert batch["x"].lengths.tolist() == [2]
+    assert batch["y"].tolist() == POINTS[0][[0]].tolist()
+    assert npdata.concatenate(**fields, ragged="stacked")[[0]]["x"].shape == (1, 2, 3)
+
+
+def test_files_of_one_length_are_taken_before_rows_of_one_length(tmp_path: Path) -> None:
+    parts_of(POINTS[:1], "*.npy", tmp_path)
+    both = {"file": npdata.stack(f"{tmp_path}/*.npy"), "row": npdata.concatenate([np.ones((1, 2))])}
+    batch = npdata.NumpyDataset(both, ragged="padded")[[0]]
+    assert batch["file"].lengths.tolist() == [3]
+    assert batch["row"].tolist() == [[1, 1]]
+
+
 def test_from_hdf5_takes_files_of_other_shapes(tmp_path: Path) -> None:
     parts_of(POINTS, "*.h5", tmp_path)
     ds = npdata.NumpyDataset.from_hdf5(f"{tmp_path}/*.h5", "x", ragged="padded", cache="ram")
@@ -91,7 +130,7 @@ def test_a_read_looks_at_the_files_of_its_own_rows_alone(
 ) -> None:
     ds = npdata.concatenate(parts_of(POINTS, kind, tmp_path), ragged=form)
     for name in ("1.npy", "1.h5"):
-        with open(tmp_path / name, "ab") as file:
+        with (tmp_path / name).open("ab") as file:
             file.write(b"more")
     assert ds[2].tolist() == POINTS[0][2].tolist()
     assert [each.tolist() for each in ds[[0, 2]]] == POINTS[0][[0, 2]].tolist()
