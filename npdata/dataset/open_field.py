@@ -22,7 +22,7 @@ from npdata.sources.cache.cache import Cache
 from npdata.sources.cache.cached import cached, why_not_cached
 from npdata.sources.concatenated.base import EndToEnd
 from npdata.sources.concatenated.concat import ConcatSource
-from npdata.sources.concatenated.parts import kind_of_rows, require_alike
+from npdata.sources.concatenated.parts import require_row_kinds
 from npdata.sources.concatenated.varied import RaggedRowParts, VariedParts
 from npdata.sources.derived.axis import along_axis
 from npdata.sources.derived.base import DerivedSource
@@ -220,9 +220,7 @@ def _asked_of(field: Field, asked: Mapping[str, Any]) -> dict[str, Any]:
 def _field_over(label: str | int, source: Source, asked: Mapping[str, Any]) -> Field:
     if isinstance(source, VariedParts) and asked["ragged"] is asked["padding"] is None:
         # Shapes that differ may be a mistake, so they are taken only where they are asked for.
-        require_alike(
-            (part.where, kind_of_rows(part.shape[1:], part.dtype)) for part in source.parts
-        )
+        require_row_kinds(source.parts)
     if isinstance(source, RaggedSource):
         form = RaggedForm.of(asked["ragged"], asked["padding"])
         if asked["ragged"] == "stacked":

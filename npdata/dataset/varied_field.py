@@ -14,6 +14,7 @@ from npdata.dataset.batch_memory import Allocate
 from npdata.dataset.field import Field
 from npdata.errors import ConversionError
 from npdata.runtime.made_once import made_once
+from npdata.sources.concatenated.varied import VariedParts
 from npdata.sources.ragged import PiecesSource, RaggedSource
 
 
@@ -40,7 +41,9 @@ class VariedField(Field):
 
     @property
     def joins(self) -> tuple[Any, ...] | None:
-        """The shape and dtype of the rows of its samples, if they differ in axis 0 alone."""
+        """What its samples have in common, where samples of such sources follow each other."""
+        if isinstance(self.source, VariedParts):
+            return type(self), self.source.axes, self.source.values_dtype, self.asked
         if not isinstance(self.source, RaggedSource):
             return None
         return type(self), self.source.row_shape, self.source.values_dtype, self.asked

@@ -114,6 +114,28 @@ def test_files_of_one_length_are_taken_before_rows_of_one_length(tmp_path: Path)
     assert batch["row"].tolist() == [[1, 1]]
 
 
+def test_sums_of_rows_of_different_shapes_are_batched(tmp_path: Path) -> None:
+    ends = [SLICES[:2], [SLICES[1] + 100, SLICES[0][:1]]]
+    first, second = (
+        npdata.concatenate(each, ragged="stacked", transform=first_four) for each in ends
+    )
+    wanted = np.concatenate([array[:, :, :4] for k in (0, 1, 0) for array in ends[k]])
+    for total in (first + second + first, sum([first, second, first])):
+        assert torch.cat(list(npdata.Loader(total, 4))).tolist() == wanted.tolist()
+        assert total.borders.tolist() == [0, 3, 5, 7, 8, 11, 13]
+    points = npdata.concatenate(POINTS, ragged="stacked", transform=first_four)
+    assert len(second + points) == 10
+
+
+def test_what_was_laid_end_to_end_lies_among_others(tmp_path: Path) -> None:
+    inner = npdata.concatenate(POINTS, ragged="list").fields[0].source
+    joined = npdata.concatenate([inner, POINTS[1]], ragged="list")
+    assert joined[[7, 0]][0].tolist() == POINTS[1][0].tolist()
+    for other in (POINTS[0].astype(np.float32), np.zeros((2, 3), int)):
+        with pytest.raises(errors.FieldError, match=r"array in memory holds .* no one field"):
+            npdata.concatenate([inner, other], ragged="list")
+
+
 def test_from_hdf5_takes_files_of_other_shapes(tmp_path: Path) -> None:
     parts_of(POINTS, "*.h5", tmp_path)
     ds = npdata.NumpyDataset.from_hdf5(f"{tmp_path}/*.h5", "x", ragged="padded", cache="ram")

@@ -25,9 +25,8 @@ from npdata.sources.concatenated.in_place import PartlyInPlace
 from npdata.sources.concatenated.parts import (
     Parts,
     Summary,
-    kind_of_rows,
     missing_of,
-    require_alike,
+    require_row_kinds,
 )
 from npdata.sources.labels import in_one_code, shown_categories
 from npdata.sources.many_files.file_list import FileList
@@ -58,7 +57,7 @@ class ConcatSource(PartlyInPlace, EndToEnd):
         else:
             self._summary = Summary.joined(map(_summary_of, parts))
             sources = parts = [*in_one_code(parts)]
-            require_alike((part.where, kind_of_rows(part.shape[1:], part.dtype)) for part in parts)
+            require_row_kinds(parts)
             count, rows = len(parts), sum(map(len, parts))
             self.dtype, row_shape = parts[0].dtype, parts[0].shape[1:]
         self.shape = (rows, *row_shape)

@@ -142,13 +142,13 @@ def end_to_end(parts: Sequence[Any], paths: Sequence[str] = ()) -> EndToEnd:
     Raises `FieldError` for parts whose rows, or genes of AnnData, differ.
     """
     genes = same_genes(parts)
-    made: EndToEnd | None = None
+    made: EndToEnd | None = varied_parts(parts, paths)
     for kind, joined in FORMS:
-        if all(isinstance(part, kind) for part in parts):
+        if made is None and all(isinstance(part, kind) for part in parts):
             inner = [part.parts if isinstance(part, joined) else (part,) for part in parts]
             made = joined(parts if paths else [each for some in inner for each in some], paths)
     if made is None:
-        made = varied_parts(parts, paths) or ConcatSource(parts, paths)
+        made = ConcatSource(parts, paths)
     coded = tuple(dict.fromkeys(each for part in parts for each in origin(part).coded))
     made.tell(genes=genes, coded=coded, matlab=matlab_of(part.matlab for part in parts))
     return made

@@ -135,6 +135,11 @@ def require_alike(parts: Iterable[tuple[str, str]]) -> None:
             raise FieldError(f"{where} holds {held}, and {first} {wanted}; {cure}")
 
 
+def require_row_kinds(parts: Iterable[Source]) -> None:
+    """Raise `FieldError` where sources have rows of another shape or dtype, naming both."""
+    require_alike((part.where, kind_of_rows(part.shape[1:], part.dtype)) for part in parts)
+
+
 def no_one_field(held: str, wanted: str) -> str:
     """Say what to do with parts that hold these kinds of rows, and cannot lie end to end.
 

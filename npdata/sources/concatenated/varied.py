@@ -24,10 +24,16 @@ class VariedParts(Joined, PiecesSource):
     parts: tuple[Source, ...]
 
     def __init__(self, parts: Sequence[Source], paths: Sequence[str] = ()) -> None:
-        super().__init__(parts, paths, [f"rows of {part.dtype}{packed(part)}" for part in parts])
+        rows = [f"rows of {len(p.shape) - 1} axes of {p.dtype}{packed(p)}" for p in parts]
+        super().__init__(parts, paths, rows)
         self.shape = (int(self.edges.starts[-1]),)
         self.dtype, self.values_dtype = OBJECTS, parts[0].dtype
         self.missing = missing_of(parts)
+
+    @property
+    def axes(self) -> int:
+        """How many axes a sample has."""
+        return len(self.parts[0].shape) - 1
 
     @property
     def row_bytes(self) -> int:
@@ -62,11 +68,20 @@ class RaggedRowParts(VariedParts, RaggedSource):
 
 
 def varied_parts(parts: Sequence[Source], paths: Sequence[str]) -> VariedParts | None:
-    """Lay rows of different shapes end to end; None for rows that are of one shape, or unlike."""
+    """Lay rows of different shapes end to end; None for rows that are of one shape, or unlike.
+
+    Of rows that were taken so before, by a sum, the parts stand for them. Raises `FieldError` where
+    others beside them are unlike.
+    """
+    joined = not paths and any(isinstance(part, VariedParts) for part in parts)
+    if joined:
+        inner = (part.parts if isinstance(part, VariedParts) else (part,) for part in parts)
+        parts = [each for some in inner for each in some]
+    if any(isinstance(part, PiecesSource | SparseSource) for part in parts):
+        return None
     shapes = {part.shape[1:] for part in parts}
-    ranks = {len(shape) for shape in shapes}
-    unlike = any(isinstance(part, PiecesSource | SparseSource) for part in parts)
-    if len(shapes) == 1 or len(ranks) > 1 or unlike or len({part.dtype for part in parts}) > 1:
+    alike = len({(len(part.shape), part.dtype) for part in parts}) == 1
+    if not joined and (not alike or len(shapes) == 1):
         return None
     kind = RaggedRowParts if len({shape[1:] for shape in shapes}) == 1 else VariedParts
     return kind(parts, paths)
