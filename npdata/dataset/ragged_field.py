@@ -22,6 +22,7 @@ from npdata.dataset.ragged_form import RaggedForm, batch_of, lay, numbers_in
 from npdata.errors import ConversionError, FieldError
 from npdata.runtime.made_once import made_once
 from npdata.sources.base import Source
+from npdata.sources.concatenated.varied import VariedParts
 from npdata.sources.ragged import RaggedSource, SpansSource
 
 
@@ -55,6 +56,10 @@ class RaggedField(Field):
                     reason += (
                         "; of one column make npdata.ragged(npdata.NumpyDataset(values, "
                         f"columns={dtype.names[0]!r}), lengths=...), or offsets=..."
+                    )
+                elif isinstance(source, VariedParts):
+                    reason += (
+                        f"; of one column of HDF5 give the name: 'FILE::NAME.{dtype.names[0]}'"
                     )
                 else:
                     reason += (

@@ -169,6 +169,18 @@ def test_rows_of_another_dtype_or_of_more_axes_are_refused_in_any_form(other: An
         npdata.concatenate([SLICES[0], SLICES[1].astype(other.dtype), other], ragged="stacked")
 
 
+def test_a_column_of_records_of_other_shapes_has_a_name(tmp_path: Path) -> None:
+    records = [np.ones((2, n), [("a", "f4"), ("b", "i4")]) for n in (2, 3)]
+    files = [f"{tmp_path}/{k}.h5" for k in range(2)]
+    for path, data in zip(files, records, strict=True):
+        with h5py.File(path, "w") as file:
+            file["x"] = data
+    with pytest.raises(errors.ConversionError, match=r"give the name: 'FILE::NAME\.a'"):
+        npdata.concatenate([f"{path}::x" for path in files], ragged="padded")
+    batch = npdata.concatenate([f"{path}::x.a" for path in files], ragged="padded")[[0, 2]]
+    assert batch.values.tolist() == [[1, 1, 0], [1, 1, 1]]
+
+
 def test_packed_rows_of_other_shapes_are_decoded_in_no_form(tmp_path: Path) -> None:
     parts_of(POINTS, "*.h5", tmp_path)
     for k in range(3):

@@ -18,6 +18,7 @@ from npdata.cli.files import files_of, identified, undescribed
 from npdata.dataset.stack_and_concatenate import concatenated, stacked
 from npdata.errors import MemberNotFoundError, SourceError, TruncatedError
 from npdata.sources.base import Source
+from npdata.sources.concatenated.varied import VariedParts
 from npdata.sources.formats.npz import find_member, npz_members
 from npdata.sources.formats.raw import RawFormat, open_raw
 from npdata.sources.hdf5.catalog import Listed, count_attributes, list_datasets
@@ -95,6 +96,13 @@ def _many(text: str, raw: RawFormat | None, how: ManyFiles | None) -> tuple[Arra
         for file in files:
             identified(file, raw)
     source = stacked(files, raw) if how == "stack" else concatenated(files, raw)
+    if isinstance(source, VariedParts):
+        one, *others = source.parts
+        other = next(part for part in others if part.shape[1:] != one.shape[1:])
+        raise ConvertError(
+            f"{other.where} holds rows of {other.shape[1:]}, and {one.where} rows of "
+            f"{one.shape[1:]}: one array has rows of one shape; convert each file by itself"
+        )
     if source.dtype.hasobject:
         raise ConvertError(
             f"{text}: its rows have no one shape and size; where files differ in their first axis "

@@ -318,6 +318,15 @@ class TestManyFiles:
         np.save(folder / "3.npy", np.zeros((5, 3)))
         assert convert(folder, tmp_path / "all.npy", "--files", "stack") != 0
         assert "--files concatenate" in capsys.readouterr().err
+
+    def test_rows_of_different_shapes_make_no_array(self, tmp_path: Path, capsys) -> None:
+        for width in (5, 7):
+            np.save(tmp_path / f"{width}.npy", np.zeros((2, width)))
+        given = f"{tmp_path}/?.npy", tmp_path / "all.h5"
+        assert convert(*given, "--files", "concatenate") == 1
+        said = capsys.readouterr().err
+        assert "7.npy holds rows of (7,), and " in said
+        assert "rows of (5,): one array has rows of one shape; convert each" in said
         assert not (tmp_path / "all.npy").exists()
 
     def test_of_a_glob_that_the_shell_expanded_are_refused(self, folder: Path, capsys) -> None:
