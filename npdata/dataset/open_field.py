@@ -218,9 +218,8 @@ def _asked_of(field: Field, asked: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _field_over(label: str | int, source: Source, asked: Mapping[str, Any]) -> Field:
-    if isinstance(source, VariedParts) and asked["ragged"] is asked["padding"] is None:
-        # Shapes that differ may be a mistake, so they are taken only where they are asked for.
-        require_row_kinds(source.parts)
+    if isinstance(source, VariedParts):
+        _require_asked_for(label, source, asked)
     if isinstance(source, RaggedSource):
         form = RaggedForm.of(asked["ragged"], asked["padding"])
         if asked["ragged"] == "stacked":
@@ -231,6 +230,27 @@ def _field_over(label: str | int, source: Source, asked: Mapping[str, Any]) -> F
     if isinstance(source, PiecesSource):
         return VariedField(label, source, asked["dtype"])
     return RowsField(label, source, asked["dtype"])
+
+
+def _require_asked_for(label: str | int, source: VariedParts, asked: Mapping[str, Any]) -> None:
+    """Raise `FieldError` for rows of different shapes, which may be a mistake, unless asked for."""
+    if asked["ragged"] is asked["padding"] is None:
+        require_row_kinds(source.parts)
+    if not isinstance(source, RaggedSource) and not _asks_to_stack(asked["ragged"]):
+        option = "padding" if asked["ragged"] is None else "ragged"
+        raise FieldError(
+            f"{option}={asked[option]!r:.60} is for {DIFFERENT}, and field {label!r} "
+            f"({source.where}) has {_shapes(label)}"
+        )
+
+
+def _shapes(label: str | int) -> str:
+    """Say that samples have other shapes, and how they are asked for."""
+    form = "'stacked'" if isinstance(label, int) else f"{{{label!r}: 'stacked'}}"
+    return (
+        "samples that differ in more than their first axis; a transform= brings them to one "
+        f"shape, and ragged={form} stacks them"
+    )
 
 
 def _of_own_lengths(
@@ -326,10 +346,7 @@ def _held_instead(option: str, value: Any, field: Field, *, alone: bool) -> str:
     if isinstance(field.source, RaggedSource):
         return f"{DIFFERENT}; {as_field(option)}"
     if isinstance(field.source, PiecesSource):
-        return (
-            "samples that differ in more than their first axis; a transform= brings them to one "
-            "shape, and ragged='stacked' stacks them"
-        )
+        return _shapes(field.label)
     cure = as_field(option)
     if option == "columns" and field.source.shape[1:]:
         taken = _columns_of_batch(field.label, alone=alone)

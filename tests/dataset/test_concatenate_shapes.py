@@ -114,6 +114,20 @@ def test_files_of_one_length_are_taken_before_rows_of_one_length(tmp_path: Path)
     assert batch["row"].tolist() == [[1, 1]]
 
 
+@pytest.mark.parametrize("options", [{"ragged": "padded"}, {"ragged": "list"}, {"padding": 0}])
+def test_each_field_of_different_shapes_is_asked_for(options: Any, tmp_path: Path) -> None:
+    for k in range(3):
+        np.save(tmp_path / f"slice-{k}.npy", SLICES[k][:1])
+        np.save(tmp_path / f"point-{k}.npy", POINTS[k][:1])
+    slices, points = (f"{tmp_path}/{name}-*.npy" for name in ("slice", "point"))
+    with pytest.raises(errors.FieldError, match=r"=.* is for .*ragged='stacked' stacks them"):
+        npdata.concatenate(slices, **options)
+    with pytest.raises(errors.FieldError, match=r"=.* is for .*ragged=\{'y': 'stacked'\} stacks"):
+        npdata.concatenate(x=points, y=slices, **options)
+    ds = npdata.concatenate(x=points, y=slices, ragged={"x": "padded", "y": "stacked"})
+    assert [ds[1]["x"].shape, ds[1]["y"].shape] == [(4, 3), (4, 7)]
+
+
 def test_sums_of_rows_of_different_shapes_are_batched(tmp_path: Path) -> None:
     ends = [SLICES[:2], [SLICES[1] + 100, SLICES[0][:1]]]
     first, second = (
