@@ -581,3 +581,22 @@ class TestStacked:
         for rows in (0, [0, 1]):
             with pytest.raises(npdata.errors.ChangedFileError):
                 ds[rows]
+
+
+def test_a_read_looks_at_the_files_of_its_own_samples_and_at_those_of_views(tmp_path: Any) -> None:
+    paths = [tmp_path / f"{k}.h5" for k in range(2)]
+    for path in paths:
+        with h5py.File(path, "w") as file:
+            of_variable_length = file.create_dataset("x", (2,), h5py.vlen_dtype("i8"))
+            of_variable_length[:] = [np.arange(2), np.arange(3)]
+            file["y"] = np.arange(5)
+    read = npdata.concatenate([f"{path}::x" for path in paths], ragged="list")
+    parts = [npdata.ragged(f"{path}::y", lengths=[2, 3]) for path in paths]
+    viewed = npdata.concatenate(parts, ragged="list")
+    assert read[[1, 2]][0].tolist() == [0, 1, 2]
+    with paths[1].open("ab") as file:
+        file.write(b"more")
+    assert read[1].tolist() == [0, 1, 2]
+    for ds, rows in ((read, 2), (read, [0, 2]), (viewed, 0)):
+        with pytest.raises(npdata.errors.ChangedFileError, match=r"1\.h5 changed"):
+            ds[rows]

@@ -68,6 +68,12 @@ class RaggedParts(Joined, RaggedSource):
         full = (part for part in self.parts if len(part))
         return None if self._copies else next(full, self.parts[0]).pieces_layout
 
+    def check(self) -> None:
+        """Look at the files of which pieces are views: others are looked at as they are read."""
+        for owner, part in enumerate(self.parts):
+            if part.pieces_layout is not None:
+                self._opened(owner).check()
+
     def lengths(self) -> Ints:
         """Give the lengths of all samples."""
         return np.concatenate([part.lengths() for part in self.parts])
