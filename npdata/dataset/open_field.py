@@ -351,6 +351,8 @@ def _held_instead(option: str, value: Any, field: Field, *, alone: bool) -> str:
     if option == "columns" and field.source.shape[1:]:
         taken = _columns_of_batch(field.label, alone=alone)
         cure = f"of these, take them from the batch: batch_transform=lambda b: {taken}"
+    if option == "ragged" and isinstance(value, str) and field.source.shape[1:]:
+        cure = f"npdata.concatenate(files, ragged={value!r:.40}) takes one file, too, in this form"
     if option in ("ragged", "padding") and _has_lengths(field.source):
         cure = f"files of one length take it by name: {option}={{{field.label!r}: {value!r:.40}}}"
     return f"rows of one shape; {cure}"

@@ -157,6 +157,9 @@ def test_from_hdf5_takes_files_of_other_shapes(tmp_path: Path) -> None:
         assert ds[[3, 0]].values[0].tolist() == POINTS[1][0].tolist()
     with pytest.raises(errors.FieldError, match=r"no one field; .*ragged='padded' pads"):
         npdata.NumpyDataset.from_hdf5(f"{tmp_path}/*.h5", "x")
+    with pytest.raises(errors.FieldError, match=r"npdata\.concatenate\(files, ragged='padded'\)"):
+        npdata.NumpyDataset.from_hdf5(f"{tmp_path}/1.h5", "x", ragged="padded")
+    assert len(npdata.concatenate(f"{tmp_path}/1.h5::x", ragged="padded")[[0]].lengths) == 1
 
 
 @pytest.mark.parametrize("kind", ["*.npy", "*.h5::x"])
