@@ -73,6 +73,16 @@ def place_of_categories(dataset: h5py.h5d.DatasetID, dtype: DType) -> str | None
     return None
 
 
+def packing_and_class(
+    dataset: h5py.h5d.DatasetID, dtype: DType
+) -> tuple[Packing | None, str | None]:
+    """Give `read_packing` and `matlab_class`, of a dataset without attributes by one look at it."""
+    with contextlib.suppress(*H5PY_ERRORS):
+        if not h5py.h5a.get_num_attrs(dataset):
+            return None, None
+    return read_packing(dataset, dtype), matlab_class(dataset)
+
+
 def read_packing(dataset: h5py.h5d.DatasetID, dtype: DType) -> Packing | None:
     """Give what the attributes of a dataset of numbers say of them; None for nothing."""
     try:

@@ -14,7 +14,7 @@ from npdata.arrays.dtypes import Ints
 from npdata.errors import FieldError
 from npdata.sources.base import Access, matlab_of
 from npdata.sources.concatenated.parts import kind_of_rows, no_one_field
-from npdata.sources.hdf5.examine.attributes import matlab_class, read_packing
+from npdata.sources.hdf5.examine.attributes import packing_and_class
 from npdata.sources.hdf5.examine.examine import OpenedFile, decided, examine, look_at
 from npdata.sources.hdf5.examine.layout import Layout, read_layout
 from npdata.sources.packed.packing import Packing, Packings
@@ -96,4 +96,4 @@ def _seen(
         if decided(opened, dataset, layout).kind == "mapped":
             offset = layout.offset or 0
     found = length, offset, chunk[0] if chunk else 0
-    return found, read_packing(dataset, first.dtype), matlab_class(dataset)
+    return found, *packing_and_class(dataset, first.dtype)
