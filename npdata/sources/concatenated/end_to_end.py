@@ -21,16 +21,16 @@ from npdata.sources.base import matlab_of
 from npdata.sources.concatenated.base import EndToEnd
 from npdata.sources.concatenated.concat import ConcatSource
 from npdata.sources.concatenated.in_place import read_parts
-from npdata.sources.concatenated.joined import Joined, packed
-from npdata.sources.concatenated.parts import kind_of_rows, missing_of
+from npdata.sources.concatenated.joined import Joined, JoinedPieces, packed
+from npdata.sources.concatenated.parts import kind_of_rows
 from npdata.sources.concatenated.varied import varied_parts
 from npdata.sources.derived.base import origin
 from npdata.sources.hdf5.anndata.genes import same_genes
-from npdata.sources.ragged import OBJECTS, RaggedSource
+from npdata.sources.ragged import RaggedSource
 from npdata.sources.sparse import Entries, SparseSource
 
 
-class RaggedParts(Joined, RaggedSource):
+class RaggedParts(JoinedPieces, RaggedSource):
     """The samples of all `parts`, one part after the other."""
 
     parts: tuple[RaggedSource, ...]
@@ -38,10 +38,7 @@ class RaggedParts(Joined, RaggedSource):
     def __init__(self, parts: Sequence[RaggedSource], paths: Sequence[str] = ()) -> None:
         super().__init__(parts, paths, [*map(_samples, parts)])
         first = parts[0]
-        self.shape = (int(self.edges.starts[-1]),)
-        self.dtype = OBJECTS
         self.row_shape, self.values_dtype = first.row_shape, first.values_dtype
-        self.missing = missing_of(parts)
         self.categories = first.categories
         other = next((part for part in parts if part.categories != first.categories), None)
         if other is not None:
@@ -50,11 +47,6 @@ class RaggedParts(Joined, RaggedSource):
                 "their values end to end, which gives them one code: "
                 "npdata.ragged(npdata.concatenate([values, others]), lengths=...)"
             )
-
-    @property
-    def row_bytes(self) -> int:
-        """The bytes of a sample of mean length."""
-        return -(-sum(len(p) * p.row_bytes for p in self.parts) // max(1, len(self)))
 
     @made_once
     def _copies(self) -> bool:
@@ -78,14 +70,9 @@ class RaggedParts(Joined, RaggedSource):
         """Give the lengths of all samples."""
         return np.concatenate([part.lengths() for part in self.parts])
 
-    def pieces(self, indices: Ints) -> list[NDArray[Any]]:
-        """Give the pieces that each part has of them."""
-        made: list[Any] = [None] * len(indices)
-        for owner, places, inside in self.edges.split(indices, self.edges.owners(indices)):
-            pieces = self._opened(owner).pieces(inside)
-            for place, piece in zip(places.tolist(), pieces, strict=True):
-                made[place] = piece.copy() if self._copies else piece
-        return made
+    def _pieces_of(self, part: RaggedSource, inside: Ints) -> list[NDArray[Any]]:
+        pieces = part.pieces(inside)
+        return [piece.copy() for piece in pieces] if self._copies else pieces
 
 
 class SparseParts(Joined, SparseSource):

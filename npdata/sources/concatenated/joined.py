@@ -4,16 +4,20 @@ Idea: a subclass says in which form its parts give rows. Invariant: parts that s
 their rows are refused, both by name.
 """
 
-from collections.abc import Sequence
+from abc import abstractmethod
+from collections.abc import Iterable, Sequence
 from typing import Any, Self
 
 import numpy as np
+from numpy.typing import NDArray
 
+from npdata.arrays.dtypes import Ints
 from npdata.sources.base import Source
 from npdata.sources.concatenated.base import EndToEnd
 from npdata.sources.concatenated.edges import Edges
-from npdata.sources.concatenated.parts import and_more, require_alike
+from npdata.sources.concatenated.parts import and_more, missing_of, require_alike
 from npdata.sources.packed.packing import Packings
+from npdata.sources.ragged import OBJECTS, PiecesSource
 
 
 class Joined(EndToEnd):
@@ -57,6 +61,35 @@ class Joined(EndToEnd):
 
     def __reduce__(self) -> tuple[Any, ...]:
         return type(self), (self.parts, self.paths)
+
+
+class JoinedPieces(Joined, PiecesSource):
+    """Samples of parts, each an array of its own shape; a subclass says how a part gives them."""
+
+    def __init__(self, parts: Sequence[Any], paths: Sequence[str], rows: Sequence[str]) -> None:
+        super().__init__(parts, paths, rows)
+        self.shape = (int(self.edges.starts[-1]),)
+        self.dtype = OBJECTS
+        self.missing = missing_of(parts)
+
+    @property
+    def row_bytes(self) -> int:
+        """The bytes of a sample of mean size."""
+        total: int = sum(len(part) * part.row_bytes for part in self.parts)
+        return -(-total // max(1, len(self)))
+
+    def pieces(self, indices: Ints) -> list[NDArray[Any]]:
+        """Give the samples, those of each part by one read."""
+        made: list[Any] = [None] * len(indices)
+        for owner, places, inside in self.edges.split(indices, self.edges.owners(indices)):
+            pieces = self._pieces_of(self._opened(owner), inside)
+            for place, piece in zip(places.tolist(), pieces, strict=True):
+                made[place] = piece
+        return made
+
+    @abstractmethod
+    def _pieces_of(self, part: Any, inside: Ints) -> Iterable[NDArray[Any]]:
+        """Give the samples at `inside` of a part."""
 
 
 def packed(part: Source) -> str:

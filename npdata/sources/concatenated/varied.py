@@ -12,13 +12,12 @@ from numpy.typing import NDArray
 
 from npdata.arrays.dtypes import Ints
 from npdata.sources.base import Source
-from npdata.sources.concatenated.joined import Joined, packed
-from npdata.sources.concatenated.parts import missing_of
-from npdata.sources.ragged import OBJECTS, PiecesSource, RaggedSource
+from npdata.sources.concatenated.joined import JoinedPieces, packed
+from npdata.sources.ragged import PiecesSource, RaggedSource
 from npdata.sources.sparse import SparseSource
 
 
-class VariedParts(Joined, PiecesSource):
+class VariedParts(JoinedPieces):
     """The rows of all `parts`, each an array of the shape that the rows of its part have."""
 
     parts: tuple[Source, ...]
@@ -26,33 +25,20 @@ class VariedParts(Joined, PiecesSource):
     def __init__(self, parts: Sequence[Source], paths: Sequence[str] = ()) -> None:
         rows = [f"rows of {len(p.shape) - 1} axes of {p.dtype}{packed(p)}" for p in parts]
         super().__init__(parts, paths, rows)
-        self.shape = (int(self.edges.starts[-1]),)
-        self.dtype, self.values_dtype = OBJECTS, parts[0].dtype
-        self.missing = missing_of(parts)
+        self.values_dtype = parts[0].dtype
 
     @property
     def axes(self) -> int:
         """How many axes a sample has."""
         return len(self.parts[0].shape) - 1
 
-    @property
-    def row_bytes(self) -> int:
-        """The bytes of a row of mean size."""
-        return -(-sum(len(p) * p.row_bytes for p in self.parts) // max(1, len(self)))
-
     def check(self) -> None:
         """Look at no file: each part looks at its own, before and after it is read."""
 
-    def pieces(self, indices: Ints) -> list[NDArray[Any]]:
-        """Read the rows of each part by one read."""
-        made: list[Any] = [None] * len(indices)
-        for owner, places, inside in self.edges.split(indices, self.edges.owners(indices)):
-            part = self._opened(owner)
-            rows = np.empty((len(inside), *part.shape[1:]), part.dtype)
-            part.read(inside, rows)
-            for place, row in zip(places.tolist(), rows, strict=True):
-                made[place] = row
-        return made
+    def _pieces_of(self, part: Source, inside: Ints) -> NDArray[Any]:
+        rows = np.empty((len(inside), *part.shape[1:]), part.dtype)
+        part.read(inside, rows)
+        return rows
 
 
 class RaggedRowParts(VariedParts, RaggedSource):
