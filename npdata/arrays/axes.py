@@ -42,6 +42,17 @@ def boxes(start: int, stop: int, lengths: tuple[int, ...]) -> Iterator[Box]:
         yield from ((slice(last, last + 1), *box) for box in boxes(0, end, inner))
 
 
+def shape_along(shape: tuple[int, ...], axes: tuple[int, ...]) -> tuple[int, ...]:
+    """Give the shape of the rows along `axes` of an array of this shape, and how many there are.
+
+    Examples:
+        >>> shape_along((5, 4, 3), (2, 0)), shape_along((5, 4, 3), (1,))
+        ((15, 4), (4, 5, 3))
+    """
+    rest = (n for axis, n in enumerate(shape) if axis not in axes)
+    return math.prod(shape[axis] for axis in axes), *rest
+
+
 def in_front(array: NDArray[Any], axes: tuple[int, ...]) -> NDArray[Any]:
     """Give a view with these axes moved to the front.
 

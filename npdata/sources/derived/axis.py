@@ -6,7 +6,6 @@ HDF5 dataset in chunks is opened `across` these axes. Invariant: row i is that o
 row may be scattered through the file.
 """
 
-import math
 import operator
 from dataclasses import replace
 from typing import Any
@@ -14,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from npdata.arrays.axes import as_one, in_front, pieces_of_row, shown_axes
+from npdata.arrays.axes import as_one, in_front, pieces_of_row, shape_along, shown_axes
 from npdata.arrays.dtypes import Ints
 from npdata.arrays.gather import RowTable
 from npdata.errors import FieldError
@@ -31,7 +30,18 @@ ONE_FILE_EACH = (
 GROUPS_EACH = "of groups sum(npdata.NumpyDataset(f'FILE::{name}/x', axis=...) for name in names)"
 
 
-class MovedAxisSource(CompositeSource, InPlaceSource):
+class _AlongAxes(CompositeSource):
+    """The rows along `axes` of an array in place; a subclass reads them."""
+
+    def __init__(self, rows: Source, axes: tuple[int, ...]) -> None:
+        self.made_of = (rows,)
+        self._axes = axes
+        self.shape = shape_along(rows.shape, axes)
+        self.dtype, self.where, self.access = rows.dtype, rows.where, rows.access
+        self.details = _details(rows, axes)
+
+
+class MovedAxisSource(_AlongAxes, InPlaceSource):
     """The rows along `axes` of an array in place, of which several lie evenly as one.
 
     Examples:
@@ -39,13 +49,6 @@ class MovedAxisSource(CompositeSource, InPlaceSource):
         >>> source.shape, source.table.array[0].tolist()
         ((3, 2), [0, 3])
     """
-
-    def __init__(self, rows: Source, axes: tuple[int, ...]) -> None:
-        self.made_of = (rows,)
-        self._axes = axes
-        self.shape = _shape(rows, axes)
-        self.dtype, self.where, self.access = rows.dtype, rows.where, rows.access
-        self.details = _details(rows, axes)
 
     @property
     def table(self) -> RowTable:
@@ -60,22 +63,14 @@ class MovedAxisSource(CompositeSource, InPlaceSource):
         return moved
 
 
-class PickedRowsSource(CompositeSource):
+class PickedRowsSource(_AlongAxes):
     """The rows along several `axes` of an array in place that do not lie evenly.
 
     Examples:
         >>> source = PickedRowsSource(npdata.open_source(np.arange(12).reshape(2, 3, 2)), (0, 2))
-        >>> source.shape, source.lengths
-        ((4, 3), (2, 2))
+        >>> source.shape, source.table is None
+        ((4, 3), True)
     """
-
-    def __init__(self, rows: Source, axes: tuple[int, ...]) -> None:
-        self.made_of = (rows,)
-        self._axes = axes
-        self.lengths = tuple(rows.shape[axis] for axis in axes)
-        self.shape = _shape(rows, axes)
-        self.dtype, self.where, self.access = rows.dtype, rows.where, rows.access
-        self.details = _details(rows, axes)
 
     def read(self, indices: Ints, out: NDArray[Any]) -> None:
         """Pick the rows from where they lie, by NumPy."""
@@ -83,7 +78,8 @@ class PickedRowsSource(CompositeSource):
         table = rows.table
         assert table is not None
         rows.check_size()
-        out[...] = in_front(table.array, self._axes)[np.unravel_index(indices, self.lengths)]
+        moved = in_front(table.array, self._axes)
+        out[...] = moved[np.unravel_index(indices, moved.shape[: len(self._axes)])]
         rows.check()
 
 
@@ -151,7 +147,10 @@ def _axes(source: Source, axis: object) -> tuple[int, ...]:
 
 
 def _in_place(source: Source, axes: tuple[int, ...]) -> Source:
-    """Give the rows along axes of an array in place."""
+    """Give the rows along axes of an array in place.
+
+    Where several lie evenly it is of the kind of the array, which knows how to ask for rows ahead.
+    """
     if len(axes) == 1:
         return MovedAxisSource(source, axes)
     assert source.table is not None
@@ -170,11 +169,6 @@ def _in_place(source: Source, axes: tuple[int, ...]) -> Source:
         return MovedAxisSource(source, axes)
     made.tell(access=source.access, details=_details(source, axes))
     return made
-
-
-def _shape(rows: Source, axes: tuple[int, ...]) -> tuple[int, ...]:
-    count = math.prod(rows.shape[axis] for axis in axes)
-    return (count, *(n for axis, n in enumerate(rows.shape) if axis not in axes))
 
 
 def _details(rows: Source, axes: tuple[int, ...]) -> Details:

@@ -16,7 +16,7 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from npdata.arrays.axes import boxes
+from npdata.arrays.axes import boxes, shape_along
 from npdata.arrays.blocks import Blocks
 from npdata.arrays.dtypes import Ints
 from npdata.arrays.runs import merged
@@ -50,9 +50,7 @@ class H5pySource(Source):
 
         `layout` is without chunks, and the files `external` beside its own hold rows, too.
         """
-        lengths = tuple(layout.shape[axis] for axis in axes)
-        rest = (n for axis, n in enumerate(layout.shape) if axis not in axes)
-        self.shape = (math.prod(lengths), *rest)
+        self.shape = shape_along(layout.shape, axes)
         self.dtype = layout.dtype
         self.where = f"{layout.path}::{layout.name}"
         self.access = Access(kind="library", reason=reason)
@@ -61,7 +59,8 @@ class H5pySource(Source):
         self._options = options
         self.identity = layout.identity
         self.external = external
-        self._axes, self._lengths = axes, lengths
+        self._axes = axes
+        self._lengths = tuple(layout.shape[axis] for axis in axes)
         # A file that this process may write to is open during a read only.
         self._holds_file = layout.file.mode == "r"
         self._cache_bytes: int | None = None
