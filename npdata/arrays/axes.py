@@ -6,7 +6,7 @@ Invariant: nothing is copied.
 
 import itertools
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -51,6 +51,16 @@ def shape_along(shape: tuple[int, ...], axes: tuple[int, ...]) -> tuple[int, ...
     """
     rest = (n for axis, n in enumerate(shape) if axis not in axes)
     return math.prod(shape[axis] for axis in axes), *rest
+
+
+def as_before(turned: Sequence[int], axes: tuple[int, ...]) -> tuple[int, ...]:
+    """Give the sizes of axes that were put into the order `axes` in the order that they had.
+
+    Examples:
+        >>> as_before((3, 5, 4), (2, 0, 1))
+        (5, 4, 3)
+    """
+    return tuple(turned[axes.index(axis)] for axis in range(len(axes)))
 
 
 def in_front(array: NDArray[Any], axes: tuple[int, ...]) -> NDArray[Any]:

@@ -7,14 +7,14 @@ computed from what was examined; nothing is read or timed.
 import math
 from dataclasses import replace
 
-from npdata.arrays.axes import shown_axes
+from npdata.arrays.axes import as_before, shown_axes
 from npdata.sources.base import Details, without
 from npdata.sources.hdf5.chunks.budget import default_budget
 from npdata.sources.hdf5.codecs.pipeline import DECODERS
 from npdata.sources.hdf5.examine.attributes import MATLAB, shown_packing
+from npdata.sources.hdf5.examine.chunk_order import ChunkOrder
 from npdata.sources.hdf5.examine.examine import Examined
 from npdata.sources.hdf5.examine.layout import Layout
-from npdata.sources.hdf5.rows.chunk_order import ChunkOrder
 
 
 def details_of(examined: Examined) -> Details:
@@ -22,8 +22,7 @@ def details_of(examined: Examined) -> Details:
     layout, kind = examined.layout, examined.access.kind
     found = [("row", f"{layout.row_bytes} bytes")]
     if layout.chunk_shape is not None:
-        stored = 0 if layout.chunks is None else len(layout.chunks)
-        found.append(("chunks", f"{layout.chunk_shape}, {stored} stored"))
+        found.append(("chunks", _chunks(layout)))
     if layout.filters:
         found.append(("filters", ", ".join(_filter(f.name, f.values) for f in layout.filters)))
     if kind == "decoded" and layout.filters:
@@ -68,9 +67,9 @@ def details_as_one(
     """
     shape = examined.layout.shape
     found = dict(details_of(replace(examined, layout=merged)))
-    found["chunks"] = dict(details_of(examined))["chunks"]
+    found["chunks"] = _chunks(examined.layout)
     if turned is not None:
-        shape = tuple(shape[turned.index(axis)] for axis in range(len(shape)))
+        shape = as_before(shape, turned)
         found["chunks"] += f", with axes {turned} of the dataset"
     if examined.access.kind == "decoded" and not order.straight and 0 not in merged.shape:
         found["cost"] = _cost_in_order(merged, order, default_budget())
@@ -129,6 +128,11 @@ def _cost(layout: Layout, kind: str, budget: int) -> str:
         else "h5py keeps few decoded chunks"
     )
     return f"{by_rows}, up to {blocks:.3g} by blocks: {why}"
+
+
+def _chunks(layout: Layout) -> str:
+    stored = 0 if layout.chunks is None else len(layout.chunks)
+    return f"{layout.chunk_shape}, {stored} stored"
 
 
 def _filter(name: str, values: tuple[int, ...]) -> str:

@@ -13,6 +13,7 @@ from typing import Any
 
 import h5py
 
+from npdata.arrays.axes import as_before
 from npdata.errors import ChangedFileError, FormatError
 from npdata.runtime.made_once import made_once
 from npdata.sources.file import FileIdentity
@@ -142,9 +143,7 @@ class TableKeeper:
     def coordinates(self, entry: int) -> tuple[int, ...]:
         """Give the first element of a chunk, by the axes of the dataset."""
         found = self.table.coordinates(entry, self.chunk_shape)
-        if self.axes is None:
-            return found
-        return tuple(found[self.axes.index(axis)] for axis in range(len(found)))
+        return found if self.axes is None else as_before(found, self.axes)
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave out what only this process has."""

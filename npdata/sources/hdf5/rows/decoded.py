@@ -13,6 +13,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from npdata.arrays.axes import as_before
 from npdata.arrays.dtypes import Ints
 from npdata.arrays.runs import cut
 from npdata.errors import CacheWarning, FormatError, warn
@@ -106,7 +107,7 @@ class FileChunks(ChunkOrigin):
             ) from error
         if keeper.axes is not None:
             turned = out.view(spec.dtype).reshape(keeper.chunk_shape)
-            as_stored = turned.transpose(np.argsort(keeper.axes))
+            as_stored = turned.transpose(as_before(range(turned.ndim), keeper.axes))
             as_stored[...] = stored.view(spec.dtype).reshape(as_stored.shape)
 
     def again(self) -> Self:

@@ -25,12 +25,12 @@ from npdata.runtime.per_process import ForkSafeLock, PerProcess
 from npdata.sources.base import Access, Details, Source
 from npdata.sources.cache.cache import Keep
 from npdata.sources.file import FileIdentity
+from npdata.sources.hdf5.examine.chunk_order import ChunkOrder
 from npdata.sources.hdf5.examine.external_files import ExternalFile, external_files
 from npdata.sources.hdf5.examine.layout import Layout
 from npdata.sources.hdf5.examine.links import encoded
 from npdata.sources.hdf5.file import Hdf5Options, holders, open_file
 from npdata.sources.hdf5.plugins import filters_missing
-from npdata.sources.hdf5.rows.chunk_order import ChunkOrder
 from npdata.sources.hdf5.rows.h5py_blocks import in_blocks
 
 

@@ -1,23 +1,18 @@
-"""Rows along several axes of a dataset in chunks: its first axes, as one.
+"""Rows along several axes of a dataset in chunks, its first, as one: where each lies in the chunks.
 
-Idea: to number rows chunk by chunk makes these axes one axis in chunks, as any dataset has it; so
-the sources of chunks read them. Invariant: row i is that of `array.reshape(-1, ...)[i]`; rows that
-chunks have beside the dataset are never asked for.
+Idea: to number rows chunk by chunk makes these axes one axis in chunks, as any dataset has it.
+Invariant: every row has one place, and row i is that of `array.reshape(-1, ...)[i]`. Pure
+arithmetic.
 """
 
 import math
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import numpy as np
-from numpy.typing import NDArray
 
 from npdata.arrays.blocks import Blocks
 from npdata.arrays.dtypes import Ints
-from npdata.runtime.lazy_torch import torch
-from npdata.sources.base import Source
-from npdata.sources.cache.cache import Keep
-from npdata.sources.derived.base import DerivedSource
 
 IntOrInts = TypeVar("IntOrInts", int, Ints)
 
@@ -55,11 +50,15 @@ class ChunkOrder:
         return next(longer, len(self.chunk) - 1)
 
     @property
+    def _even(self) -> bool:
+        """Whether chunks begin at the same rows in each of what lies along that axis."""
+        return self._cut == 0 or self.lengths[self._cut] % self.chunk[self._cut] == 0
+
+    @property
     def straight(self) -> bool:
         """Whether the place of each row is its number."""
         cut = self._cut
-        whole = cut == 0 or self.lengths[cut] % self.chunk[cut] == 0
-        return whole and self.chunk[cut + 1 :] == self.lengths[cut + 1 :]
+        return self._even and self.chunk[cut + 1 :] == self.lengths[cut + 1 :]
 
     def blocks(self, held: int | None) -> Blocks:
         """Give the blocks that are cheapest where memory holds `held` rows of chunks; None: all.
@@ -108,9 +107,8 @@ class ChunkOrder:
     def _block(self, held: int | None) -> tuple[int, int, bool]:
         """Give the rows of a block, those of all its chunks, and whether these are whole."""
         cut, places = self._cut, [g * c for g, c in zip(self.grid, self.chunk, strict=True)]
-        aligned = cut == 0 or self.lengths[cut] % self.chunk[cut] == 0
-        size = self.chunk[cut] if aligned else self.lengths[cut]
-        wide = (self.chunk if aligned else places)[cut] * math.prod(places[cut + 1 :])
+        size = self.chunk[cut] if self._even else self.lengths[cut]
+        wide = (self.chunk if self._even else places)[cut] * math.prod(places[cut + 1 :])
         if held is None or wide <= held:
             return min(size, self.lengths[cut]) * math.prod(self.lengths[cut + 1 :]), wide, True
         return min(self.lengths[-1], self.chunk[-1]), self.chunk_rows, False
@@ -155,50 +153,3 @@ class ChunkOrder:
             block, within = block + number * blocks, within + place * inside
             blocks, inside = blocks * count, inside * size
         return block, within
-
-
-class ChunkOrderSource(DerivedSource):
-    """The rows that `order` numbers, of chunks whose `rows` are laid end to end."""
-
-    def __init__(self, rows: Source, order: ChunkOrder) -> None:
-        super().__init__(rows)
-        self.shape = (order.count, *rows.shape[1:])
-        self._order = order
-
-    borders: Any = Source.borders
-
-    @property
-    def blocks(self) -> Blocks:
-        """Rows that follow one another, by what the memory for decoded chunks holds."""
-        return self._order.blocks(self.rows.rows_in_memory)
-
-    @property
-    def rows_in_memory(self) -> int | None:
-        """What of its rows the memory for decoded chunks holds, by their share of the chunks."""
-        held = self.rows.rows_in_memory
-        return None if held is None else self._order.rows_held(held)
-
-    def read(self, indices: Ints, out: NDArray[Any]) -> None:
-        """Gather the rows from where they lie in the chunks."""
-        self.rows.read(self._order.places(indices), out)
-
-    def select(self, indices: Ints, out: "torch.Tensor") -> bool:
-        """Gather the rows into a tensor, where they are kept in place."""
-        return self.rows.select(self._order.places(indices), out)
-
-    def will_need(self, first: int, stop: int) -> None:
-        """Pass it on as the chunks of these rows."""
-        self.rows.will_need(*self._order.span(first, stop))
-
-    def dont_need(self, first: int, stop: int) -> None:
-        """Pass it on as the chunks of these rows."""
-        self.rows.dont_need(*self._order.span(first, stop))
-
-    def cached(self, keep: Keep) -> Source:
-        """Give the same rows, of which each chunk is decoded once and kept."""
-        kept = self.rows.cached(keep)
-        if kept is self.rows:
-            return self
-        made = ChunkOrderSource(kept, self._order)
-        made.tell_of(self)
-        return made

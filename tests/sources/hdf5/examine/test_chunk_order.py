@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from npdata.sources.hdf5.rows.chunk_order import ChunkOrder
+from npdata.sources.hdf5.examine.chunk_order import ChunkOrder
 
 
 @st.composite
