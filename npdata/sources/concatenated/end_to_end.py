@@ -22,7 +22,7 @@ from npdata.sources.concatenated.base import EndToEnd
 from npdata.sources.concatenated.concat import ConcatSource
 from npdata.sources.concatenated.in_place import read_parts
 from npdata.sources.concatenated.joined import Joined, JoinedPieces, packed
-from npdata.sources.concatenated.parts import kind_of_rows
+from npdata.sources.concatenated.parts import Held
 from npdata.sources.concatenated.varied import varied_parts
 from npdata.sources.derived.base import origin
 from npdata.sources.hdf5.anndata.genes import same_genes
@@ -81,8 +81,7 @@ class SparseParts(Joined, SparseSource):
     parts: tuple[SparseSource, ...]
 
     def __init__(self, parts: Sequence[SparseSource], paths: Sequence[str] = ()) -> None:
-        rows = [f"{kind_of_rows(part.shape[1:], part.dtype)}{packed(part)}" for part in parts]
-        super().__init__(parts, paths, rows)
+        super().__init__(parts, paths, [*map(_rows, parts)])
         first = parts[0]
         self.shape = (int(self.edges.starts[-1]), *first.shape[1:])
         self.dtype = first.dtype
@@ -118,8 +117,12 @@ class SparseParts(Joined, SparseSource):
         read_parts(self.edges, indices, self.edges.owners(indices), out, self._opened)
 
 
-def _samples(part: RaggedSource) -> str:
-    return f"samples of {kind_of_rows(part.row_shape, part.values_dtype)}{packed(part)}"
+def _samples(part: RaggedSource) -> Held:
+    return Held(str(part.values_dtype), f"samples of rows of {part.row_shape}", packed(part))
+
+
+def _rows(part: SparseSource) -> Held:
+    return Held.rows(part.shape[1:], part.dtype)._replace(packed=packed(part))
 
 
 FORMS: tuple[tuple[type[Any], type[Any]], ...] = (

@@ -15,7 +15,7 @@ from npdata.arrays.dtypes import Ints
 from npdata.sources.base import Source
 from npdata.sources.concatenated.base import EndToEnd
 from npdata.sources.concatenated.edges import Edges
-from npdata.sources.concatenated.parts import and_more, missing_of, require_alike
+from npdata.sources.concatenated.parts import Held, and_more, missing_of, require_alike
 from npdata.sources.packed.packing import Packings
 from npdata.sources.ragged import OBJECTS, PiecesSource
 
@@ -25,7 +25,7 @@ class Joined(EndToEnd):
 
     parts: tuple[Any, ...]
 
-    def __init__(self, parts: Sequence[Any], paths: Sequence[str], rows: Sequence[str]) -> None:
+    def __init__(self, parts: Sequence[Any], paths: Sequence[str], rows: Sequence[Held]) -> None:
         """Join the parts; raises `FieldError` where `rows` says other things of two, naming both.
 
         `paths` are the names of the files that the parts come from, one each, where they do.
@@ -66,7 +66,7 @@ class Joined(EndToEnd):
 class JoinedPieces(Joined, PiecesSource):
     """Samples of parts, each an array of its own shape; a subclass says how a part gives them."""
 
-    def __init__(self, parts: Sequence[Any], paths: Sequence[str], rows: Sequence[str]) -> None:
+    def __init__(self, parts: Sequence[Any], paths: Sequence[str], rows: Sequence[Held]) -> None:
         super().__init__(parts, paths, rows)
         self.shape = (int(self.edges.starts[-1]),)
         self.dtype = OBJECTS

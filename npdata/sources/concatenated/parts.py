@@ -109,16 +109,39 @@ class Parts:
         return type(self), (self.count, self.table, dict(self.own), dict(self.recordings))
 
 
-def _held(table: FileTable, number: int) -> str:
+class Held(NamedTuple):
+    """What a part holds, in words: parts of one field have the same."""
+
+    dtype: str
+    shape: str
+    packed: str = ""
+
+    @classmethod
+    def rows(cls, shape: tuple[int, ...], dtype: DType) -> "Held":
+        """Give what rows of this shape and dtype are called."""
+        return cls(str(dtype), f"rows of {shape}")
+
+    def __str__(self) -> str:
+        return f"{self.shape} of {self.dtype}{self.packed}"
+
+    def no_one_field_with(self, other: "Held") -> str:
+        """Say what to do with parts that hold these, and cannot lie end to end.
+
+        Examples:
+            >>> mine, other = (Held(dtype, "rows of (3,)") for dtype in ("float32", "float64"))
+            >>> mine.no_one_field_with(other)[:48]
+            'they make no one field; np.save(path, array.asty'
+        """
+        compared = zip((_DTYPES, _SHAPES, _PACKINGS), self, other, strict=True)
+        cures = (cure for cure, mine, its in compared if mine != its)
+        return "; ".join(["they make no one field", *cures])
+
+
+def _held(table: FileTable, number: int) -> Held:
     kind = table.kind(number)
     if kind.rest is None:
-        return f"one value of {kind.dtype} and no rows"
-    return kind_of_rows(kind.rest, kind.dtype)
-
-
-def kind_of_rows(shape: tuple[int, ...], dtype: DType) -> str:
-    """Say what rows are: parts of one field give the same words."""
-    return f"rows of {shape} of {dtype}"
+        return Held(f"{kind.dtype} and no rows", "one value")
+    return Held.rows(kind.rest, kind.dtype)
 
 
 def missing_of(parts: Iterable[Source]) -> int | None:
@@ -126,37 +149,18 @@ def missing_of(parts: Iterable[Source]) -> int | None:
     return next((part.missing for part in parts if part.missing is not None), None)
 
 
-def require_alike(parts: Iterable[tuple[str, str]]) -> None:
+def require_alike(parts: Iterable[tuple[str, Held]]) -> None:
     """Raise `FieldError` where parts hold different things: pairs of a name and what it holds."""
     (first, wanted), *others = parts
     for where, held in others:
         if held != wanted:
-            cure = no_one_field(held, wanted)
+            cure = held.no_one_field_with(wanted)
             raise FieldError(f"{where} holds {held}, and {first} {wanted}; {cure}")
 
 
 def require_row_kinds(parts: Iterable[Source]) -> None:
     """Raise `FieldError` where sources have rows of another shape or dtype, naming both."""
-    require_alike((part.where, kind_of_rows(part.shape[1:], part.dtype)) for part in parts)
-
-
-def no_one_field(held: str, wanted: str) -> str:
-    """Say what to do with parts that hold these kinds of rows, and cannot lie end to end.
-
-    Examples:
-        >>> no_one_field("rows of (3,) of float32", "rows of (3,) of float64")[:48]
-        'they make no one field; np.save(path, array.asty'
-    """
-    (rows, _, packed), (others, _, packing) = (
-        each.partition(", packed: ") for each in (held, wanted)
-    )
-    (shape, _, dtype), (other, _, another) = (each.rpartition(" of ") for each in (rows, others))
-    alike = (
-        (_DTYPES, dtype == another),
-        (_SHAPES, shape == other),
-        (_PACKINGS, packed == packing),
-    )
-    return "; ".join(["they make no one field", *(cure for cure, same in alike if not same)])
+    require_alike((part.where, Held.rows(part.shape[1:], part.dtype)) for part in parts)
 
 
 class _Kind(NamedTuple):

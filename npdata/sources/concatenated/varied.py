@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from npdata.arrays.dtypes import Ints
 from npdata.sources.base import Source
 from npdata.sources.concatenated.joined import JoinedPieces, packed
+from npdata.sources.concatenated.parts import Held
 from npdata.sources.ragged import PiecesSource, RaggedSource
 from npdata.sources.sparse import SparseSource
 
@@ -23,8 +24,7 @@ class VariedParts(JoinedPieces):
     parts: tuple[Source, ...]
 
     def __init__(self, parts: Sequence[Source], paths: Sequence[str] = ()) -> None:
-        rows = [f"rows of {len(p.shape) - 1} axes of {p.dtype}{packed(p)}" for p in parts]
-        super().__init__(parts, paths, rows)
+        super().__init__(parts, paths, [*map(_rows, parts)])
         self.values_dtype = parts[0].dtype
 
     @property
@@ -39,6 +39,10 @@ class VariedParts(JoinedPieces):
         rows = np.empty((len(inside), *part.shape[1:]), part.dtype)
         part.read(inside, rows)
         return rows
+
+
+def _rows(part: Source) -> Held:
+    return Held(str(part.dtype), f"rows of {len(part.shape) - 1} axes", packed(part))
 
 
 class RaggedRowParts(VariedParts, RaggedSource):

@@ -13,7 +13,7 @@ import numpy as np
 from npdata.arrays.dtypes import Ints
 from npdata.errors import FieldError
 from npdata.sources.base import Access, matlab_of
-from npdata.sources.concatenated.parts import kind_of_rows, no_one_field
+from npdata.sources.concatenated.parts import Held
 from npdata.sources.hdf5.examine.attributes import packing_and_class
 from npdata.sources.hdf5.examine.examine import OpenedFile, decided, examine, look_at
 from npdata.sources.hdf5.examine.layout import Layout, read_layout
@@ -85,8 +85,8 @@ def _seen(
     length, *rest = dataset.get_space().get_simple_extent_dims()
     row, chunk = (*rest, *creation.inner), creation.chunk_shape
     if (row, creation.dtype) != (first.shape[1:], first.dtype):
-        wanted, held = kind_of_rows(first.shape[1:], first.dtype), kind_of_rows(row, creation.dtype)
-        cure = no_one_field(held, wanted)
+        wanted, held = Held.rows(first.shape[1:], first.dtype), Held.rows(row, creation.dtype)
+        cure = held.no_one_field_with(wanted)
         if creation.dtype == first.dtype:
             cure += ". Groups are laid end to end so by npdata.concatenate('FILE::*/x', ragged=...)"
         raise FieldError(f"{where} holds {held}, and {first.path}::{first.name} {wanted}; {cure}")
