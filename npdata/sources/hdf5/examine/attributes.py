@@ -50,11 +50,9 @@ def no_numbers(dataset: h5py.h5d.DatasetID) -> str | None:
     return None
 
 
-def matlab_class(dataset: h5py.h5d.DatasetID) -> str | None:
+def _matlab_class(dataset: h5py.h5d.DatasetID) -> str | None:
     """Give what MATLAB stored as other numbers: "logical", "char", "empty" (a size), or None."""
     with contextlib.suppress(*H5PY_ERRORS):
-        if not h5py.h5a.get_num_attrs(dataset):
-            return None
         if _attribute(dataset, "MATLAB_empty"):
             return "empty"
         text = text_of(_attribute(dataset, "MATLAB_class"))
@@ -76,25 +74,32 @@ def place_of_categories(dataset: h5py.h5d.DatasetID, dtype: DType) -> str | None
 def packing_and_class(
     dataset: h5py.h5d.DatasetID, dtype: DType
 ) -> tuple[Packing | None, str | None]:
-    """Give `read_packing` and `matlab_class`, of a dataset without attributes by one look at it."""
-    with contextlib.suppress(*H5PY_ERRORS):
+    """Give what the attributes of a dataset say of its numbers, and MATLAB's class of them.
+
+    None for nothing. A dataset without attributes is looked at once: there may be thousands.
+    """
+    numbers = dtype.kind in "iuf"
+    try:
         if not h5py.h5a.get_num_attrs(dataset):
             return None, None
-    return read_packing(dataset, dtype), matlab_class(dataset)
+    except H5PY_ERRORS as error:
+        return _unreadable(error) if numbers else None, None
+    return _packing(dataset, dtype) if numbers else None, _matlab_class(dataset)
 
 
-def read_packing(dataset: h5py.h5d.DatasetID, dtype: DType) -> Packing | None:
-    """Give what the attributes of a dataset of numbers say of them; None for nothing."""
+def _packing(dataset: h5py.h5d.DatasetID, dtype: DType) -> Packing | None:
     try:
-        if dtype.kind not in "iuf" or not h5py.h5a.get_num_attrs(dataset):
-            return None
         if h5py.h5a.exists(dataset, b"conversion"):
             return _nwb(h5py.Dataset(dataset))
         known = ((name, _attribute(dataset, name)) for name in ATTRIBUTES)
         found = {name: value for name, value in known if value is not None}
     except H5PY_ERRORS as error:
-        return Packing(fault=f"its attributes cannot be read: {error}")
+        return _unreadable(error)
     return Packing.of(found, dtype)
+
+
+def _unreadable(error: Exception) -> Packing:
+    return Packing(fault=f"its attributes cannot be read: {error}")
 
 
 def _attribute(dataset: h5py.h5d.DatasetID, name: str) -> Any:

@@ -16,10 +16,9 @@ from npdata.errors import FileLockError, FormatError, SourceError
 from npdata.sources.base import Access
 from npdata.sources.file import File
 from npdata.sources.hdf5.examine.attributes import (
-    matlab_class,
     no_numbers,
+    packing_and_class,
     place_of_categories,
-    read_packing,
 )
 from npdata.sources.hdf5.examine.creation_properties import Creation, Creations
 from npdata.sources.hdf5.examine.decide import decide, implausible_size
@@ -161,6 +160,7 @@ def examine(opened: OpenedFile, name: str, *, inside: bool = False) -> Examined:
     if layout.storage in ("virtual", "external"):
         external = external_files(dataset, where, opened.options)
     access = decided(opened, dataset, layout)
+    packing, matlab = packing_and_class(dataset, layout.dtype)
     return Examined(
         where=where,
         layout=layout,
@@ -168,8 +168,8 @@ def examine(opened: OpenedFile, name: str, *, inside: bool = False) -> Examined:
         file=opened.reader if facts is opened.facts else File(facts.path, facts.identity),
         external=external,
         missing=_missing(layout, access),
-        packing=read_packing(dataset, layout.dtype),
-        matlab=matlab_class(dataset),
+        packing=packing,
+        matlab=matlab,
         categories=place_of_categories(dataset, layout.dtype),
     )
 
