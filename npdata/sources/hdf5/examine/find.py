@@ -177,8 +177,11 @@ def _names(group: h5py.Group) -> list[str]:
     for own in group:
         if own not in _MATLAB and is_hard(group.id, own):
             item = group[own]
-            if not visit(own, item) and isinstance(item, h5py.Group):
-                item.visititems(lambda below, each, own=own: visit(f"{own}/{below}", each))
+            full = visit(own, item)
+            if not full and isinstance(item, h5py.Group):
+                full = item.visititems(lambda below, each, own=own: visit(f"{own}/{below}", each))
+            if full:
+                break
     return names
 
 
