@@ -4,7 +4,6 @@ Idea: what a source holds decides the kind of its field; the options of that kin
 what the user asked for. Invariant: an option that no field would heed is refused.
 """
 
-import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeAlias
@@ -32,7 +31,12 @@ from npdata.sources.hdf5.open import is_open_dataset
 from npdata.sources.many_files.file_list import SEPARATOR, FileList
 from npdata.sources.many_files.pair_files import require_paired
 from npdata.sources.many_files.stack import StackSource
-from npdata.sources.open import SourceLike, open_source, value_for_each_recording
+from npdata.sources.open import (
+    SourceLike,
+    along_both_axes,
+    open_source,
+    value_for_each_recording,
+)
 from npdata.sources.packed.decode import decoded
 from npdata.sources.ragged import PiecesSource, RaggedSource
 from npdata.sources.sparse import LAYOUTS, SparseSource
@@ -129,10 +133,9 @@ def _elsewhere(field: Field, other: Field, lengths: Mapping[int, int]) -> str:
             f"; field {label!r} has as many along its axis {axes[0]}: {turned}leave field "
             f"{other.label!r} out where all rows share it, and use it beside the loader"
         )
-    if turns and math.prod(source.shape[:2]) == len(other):
-        return (
-            f"; field {label!r} has as many along its axes (0, 1): give axis={{{label!r}: (0, 1)}}"
-        )
+    both = along_both_axes(source, label, len(other)) if turns else None
+    if both is not None:
+        return f"; {both}"
     alike = field.joins == other.joins is not None and _are_members(field, other)
     return f"; if each is a sample, and no field: {AS_SAMPLES}" if alike else ""
 
@@ -260,20 +263,27 @@ def _of_own_lengths(
 
     What is given for all fields asks for it if it can mean no other field.
     """
-    sources = [field.source for field in fields]
-    alike = [k for k, source in enumerate(sources) if _has_lengths(source)]
-    files = [k for k in alike if isinstance(sources[k], StackSource)]
-    others = any(isinstance(source, RaggedSource if files else PiecesSource) for source in sources)
-    alone = (files or alike) if len(files or alike) == 1 and not others else []
-    made = list(fields)
-    for k in alike:
+    meant, made = _meant_by_all([field.source for field in fields]), list(fields)
+    for k, field in enumerate(fields):
         asks = [option for option in ("ragged", "padding") if asked[option][k] is not None]
-        if any(k in alone or isinstance(options[each], Mapping | list | tuple) for each in asks):
-            own = {option: each[k] for option, each in asked.items()} | {"dtype": fields[k].asked}
-            if _asks_to_stack(own["ragged"]) and isinstance(sources[k], ConcatSource):
-                continue  # rows of one shape are stacked as they are
-            made[k] = _field_over(fields[k].label, _with_lengths(sources[k]), own)
+        named = any(isinstance(options[option], Mapping | list | tuple) for option in asks)
+        if not _has_lengths(field.source) or not (named or (asks and k == meant)):
+            continue
+        own = {option: each[k] for option, each in asked.items()} | {"dtype": field.asked}
+        # Rows of one shape are stacked as they are.
+        if not (_asks_to_stack(own["ragged"]) and isinstance(field.source, ConcatSource)):
+            made[k] = _field_over(field.label, _with_lengths(field.source), own)
     return tuple(made)
+
+
+def _meant_by_all(sources: Sequence[Source]) -> int | None:
+    """Give the one of them, of those that have lengths, that is meant where none is named."""
+    for kind, others in ((StackSource, RaggedSource), (ConcatSource, PiecesSource)):
+        found = [k for k, s in enumerate(sources) if isinstance(s, kind) and _has_lengths(s)]
+        if found:
+            alone = len(found) == 1 and not any(isinstance(s, others) for s in sources)
+            return found[0] if alone else None
+    return None
 
 
 def _has_lengths(source: Source) -> bool:

@@ -251,8 +251,9 @@ def value_for_each_recording(
     edges, rows = source.borders, len(other)
     if edges is None or not rows:
         return None
-    if other.shape[1:] and math.prod(other.shape[:2]) == len(source):
-        return f"field {label!r} has as many along its axes (0, 1): give axis={{{label!r}: (0, 1)}}"
+    both = along_both_axes(other, label, len(source)) if other.shape[1:] else None
+    if both is not None:
+        return both
     count = len(edges) - 1
     recordings = "1 recording" if count == 1 else f"{count} recordings"
     if count == rows:
@@ -264,6 +265,13 @@ def value_for_each_recording(
     else:
         return None
     return f"field {field!r} has {recordings}: {what}, of a dataset without field {label!r}"
+
+
+def along_both_axes(source: Source, label: str | int, rows: int) -> str | None:
+    """Say what to write where a field has so many rows along its first two axes; else None."""
+    if math.prod(source.shape[:2]) != rows:
+        return None
+    return f"field {label!r} has as many along its axes (0, 1): give axis={{{label!r}: (0, 1)}}"
 
 
 Format = Literal["npy", "npz", "hdf5", "raw"]
