@@ -290,18 +290,23 @@ def test_a_list_of_axes_is_one_for_each_field() -> None:
         NumpyDataset(array(), axis=[0, 1])
 
 
+def require_advice(values: np.ndarray, wanted: str, folder: Path) -> None:
+    """Values beside trajectories, in memory and in several files, are refused with this advice."""
+    with pytest.raises(FieldError, match=wanted):
+        NumpyDataset(u=array(), value=values, axis={"u": (0, 1)})
+    for k in range(2):
+        with h5py.File(folder / f"{k}.h5", "w") as file:
+            file["u"], file["value"] = array(), values
+    with pytest.raises(FieldError, match=wanted):
+        NumpyDataset.from_hdf5(f"{folder}/*.h5", u="u", value="value", axis={"u": (0, 1)})
+
+
 def test_a_value_for_each_trajectory_is_repeated(tmp_path: Path) -> None:
     values = np.arange(5.0)
     wanted = (
         r"field 'u' has 5 recordings: .* np.repeat\(values, np.diff\(dataset.borders\), axis=0\)"
     )
-    with pytest.raises(FieldError, match=wanted):
-        NumpyDataset(u=array(), value=values, axis={"u": (0, 1)})
-    for k in range(2):
-        with h5py.File(tmp_path / f"{k}.h5", "w") as file:
-            file["u"], file["value"] = array(), values
-    with pytest.raises(FieldError, match=wanted):
-        NumpyDataset.from_hdf5(f"{tmp_path}/*.h5", u="u", value="value", axis={"u": (0, 1)})
+    require_advice(values, wanted, tmp_path)
     ds = NumpyDataset(u=array(), axis=(0, 1))
     ds = NumpyDataset(**ds.fields, value=np.repeat(values, np.diff(ds.borders), axis=0))
     assert ds.windows({"u": range(3)})[-1]["value"] == 4
@@ -310,13 +315,7 @@ def test_a_value_for_each_trajectory_is_repeated(tmp_path: Path) -> None:
 def test_values_for_the_steps_of_each_trajectory_are_repeated(tmp_path: Path) -> None:
     times = np.arange(12.0)
     wanted = r"field 'u' has 5 recordings of 12 rows: .* np.concatenate\(\[values\] \* 5\)"
-    with pytest.raises(FieldError, match=wanted):
-        NumpyDataset(u=array(), time=times, axis={"u": (0, 1)})
-    for k in range(2):
-        with h5py.File(tmp_path / f"{k}.h5", "w") as file:
-            file["u"], file["time"] = array(), times
-    with pytest.raises(FieldError, match=wanted):
-        NumpyDataset.from_hdf5(f"{tmp_path}/*.h5", u="u", time="time", axis={"u": (0, 1)})
+    require_advice(times, wanted, tmp_path)
     ds = NumpyDataset(u=array(), axis=(0, 1))
     ds = NumpyDataset(**ds.fields, time=np.concatenate([times] * 5))
     assert ds[14]["time"] == 2
