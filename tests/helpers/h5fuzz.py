@@ -231,8 +231,8 @@ def _hdf5() -> Any:
     maps = Path("/proc/self/maps")
     if not maps.exists():
         return None
-    for line in maps.read_text().splitlines():
-        name = line.split()[-1]
-        if "/libhdf5" in name and "_hl" not in name:
-            return ctypes.CDLL(name)
-    return None
+    names = {line.split()[-1] for line in maps.read_text().splitlines() if "/libhdf5" in line}
+    found = sorted(name for name in names if "_hl" not in name)
+    # PyTables brings one of its own, which knows nothing of the objects of h5py.
+    own = [name for name in found if "h5py" in name] or found
+    return ctypes.CDLL(own[0]) if own else None
