@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeAlias
 
+from npdata.arrays.dtypes import Ints
 from npdata.dataset.arguments import OPTIONS, as_field, may_be_option, meant_by, per_field
 from npdata.dataset.field import Field
 from npdata.dataset.ragged_field import RaggedField
@@ -29,7 +30,7 @@ from npdata.sources.derived.columns import ColumnSource, ColumnsSource, columns_
 from npdata.sources.hdf5.groups import GroupsSource, files_of_groups, require_equal_groups
 from npdata.sources.hdf5.open import is_open_dataset
 from npdata.sources.many_files.file_list import SEPARATOR, FileList
-from npdata.sources.many_files.pair_files import require_paired
+from npdata.sources.many_files.pair_files import require_equal_lengths, require_paired
 from npdata.sources.many_files.stack import StackSource
 from npdata.sources.open import (
     SourceLike,
@@ -86,8 +87,21 @@ def open_fields(
         groups = {field.label: files_of_groups(field.source) for field in fields}
         found |= {label: files for label, files in groups.items() if files is not None}
     require_paired(found, {field.label: _made_by(field.source) for field in fields})
+    require_equal_lengths(_lengths_of_files(fields))
     _require_equal_rows(fields)
     return fields
+
+
+def _lengths_of_files(fields: Sequence[Field]) -> dict[str | int, tuple[FileList, Ints]]:
+    """Give the files of each field that has their rows end to end, and how many each has."""
+    known = {field.label: (field.paths, _stored(field.source)) for field in fields}
+    return {
+        label: (files, source.edges.lengths)
+        for label, (files, source) in known.items()
+        if isinstance(files, FileList)
+        and isinstance(source, EndToEnd)
+        and len(files) == len(source.edges.lengths)
+    }
 
 
 def _require_equal_rows(fields: Sequence[Field]) -> None:
@@ -107,9 +121,15 @@ def _require_equal_rows(fields: Sequence[Field]) -> None:
 
 def _made_by(source: Source) -> str:
     """Give the function that makes such a source of many files."""
+    joined = isinstance(_stored(source), EndToEnd | GroupsSource)
+    return "concatenate" if joined else "stack"
+
+
+def _stored(source: Source) -> Source:
+    """Give the rows as they are stored, of rows that each come from one of these."""
     while isinstance(source, DerivedSource):
         source = source.rows
-    return "concatenate" if isinstance(source, EndToEnd | GroupsSource) else "stack"
+    return source
 
 
 def _elsewhere(field: Field, other: Field, lengths: Mapping[int, int]) -> str:

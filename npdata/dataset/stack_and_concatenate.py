@@ -199,7 +199,6 @@ def concatenate(
         return _dataset({0: end_to_end(parts)}, None, {**options, "dtype": casts})
     found, casts = files_of_fields("concatenate", own, files, named, dtype, shape, offset)
     sources = {label: concatenated(each, raw) for label, each, raw in found}
-    _require_equal_parts(sources)
     return _dataset(sources, label_from, {**options, "dtype": casts})
 
 
@@ -271,15 +270,3 @@ def _sources(files: FileList, raw: RawFormat | None) -> list[Source]:
     if raw is None:
         return open_files(files)
     return [open_source(path, **raw._asdict()) for path in files]
-
-
-def _require_equal_parts(sources: Mapping[Any, EndToEnd]) -> None:
-    (label, first), *others = sources.items()
-    for other, source in others:
-        different = np.flatnonzero(source.edges.lengths != first.edges.lengths)
-        if len(different):
-            k = int(different[0])
-            raise FieldError(
-                f"{first.paths[k]} of field {label!r} has {first.edges.lengths[k]} rows, and "
-                f"{source.paths[k]} of field {other!r} has {source.edges.lengths[k]}"
-            )

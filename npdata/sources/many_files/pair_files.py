@@ -11,6 +11,9 @@ import os
 from collections.abc import Mapping, Sequence
 from unicodedata import normalize
 
+import numpy as np
+
+from npdata.arrays.dtypes import Ints
 from npdata.errors import FieldError
 from npdata.sources.many_files.file_list import SEPARATOR, FileList
 from npdata.sources.names import matched_by, without_common_parts
@@ -82,6 +85,30 @@ def require_paired(
             "name, and name those without a partner; where this order is meant, a list of names "
             f"keeps it: {function}({function}("
             f"{_asked_for(files if listed else partners)!r}).fields[0].paths)"
+        )
+
+
+def require_equal_lengths(known: Mapping[str | int, tuple[FileList, Ints]]) -> None:
+    """Raise `FieldError` where files that belong together differ in their number of rows.
+
+    `known` are the files of each field and the rows of each file. Rows would lie beside those of
+    other files in silence where the sums of all are equal.
+    """
+    if len(known) < 2:
+        return
+    (first, (files, lengths)), *others = known.items()
+    for label, (partners, own) in others:
+        if len(own) != len(lengths) or np.array_equal(own, lengths):
+            continue
+        if not files.same_names(partners):
+            keys, partner_keys = keys_of(files, partners)
+            if keys != partner_keys:
+                continue
+        k = int(np.flatnonzero(own != lengths)[0])
+        raise FieldError(
+            f"{files[k]} of field {first!r} has {lengths[k]} rows, and {partners[k]} of field "
+            f"{label!r} has {own[k]}; where rows belong together over the borders of files, "
+            "x=sum(map(npdata.NumpyDataset, paths)) has the rows alone"
         )
 
 

@@ -344,3 +344,38 @@ def test_files_that_were_searched_apart_and_share_no_name_lie_in_natural_order(
     written(tmp_path, "x/a1 x/a2 y/b1 y/b2")
     ds = npdata.NumpyDataset(npdata.stack(f"{tmp_path}/x"), npdata.stack(f"{tmp_path}/y"))
     assert [row[1].tolist() for row in ds] == [[2, 2], [3, 3]]
+
+
+@pytest.mark.parametrize("form", ["glob", "list", "several kinds", "groups"])
+def test_files_of_one_name_with_other_numbers_of_rows_are_not_laid_beside_each_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, form: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    lengths = {"x": (3, 2), "y": (2, 3)}  # as many rows in all
+    for field, counts in lengths.items():
+        Path(field).mkdir()
+        for k, count in enumerate(counts):
+            np.save(f"{field}/{k}.npy", np.zeros((count, 4)))
+            with h5py.File(f"{field}/{k}.h5", "w") as file:
+                file[field] = np.zeros((count, 4))
+            with h5py.File(f"{field}.h5", "a") as file:
+                file[f"{k}/{field}"] = np.zeros((count, 4))
+    at = {
+        "glob": "{}/*.npy",
+        "list": ["{}/0.npy", "{}/1.npy"],
+        "several kinds": "{0}/*.h5::{0}",
+        "groups": "{0}.h5::*/{0}",
+    }[form]
+    named = {
+        field: at.format(field) if isinstance(at, str) else [each.format(field) for each in at]
+        for field in "xy"
+    }
+    message = r"x.*0.* of field 'x' has 3 rows, and y.*0.* of field 'y' has 2"
+    with pytest.raises(FieldError, match=message):
+        npdata.concatenate(named)
+    fields = {field: npdata.concatenate(each) for field, each in named.items()}
+    with pytest.raises(FieldError, match=message):
+        npdata.NumpyDataset(fields)
+    if form == "list":
+        alone = {field: sum(map(npdata.NumpyDataset, each)) for field, each in named.items()}
+        assert len(npdata.NumpyDataset(alone)) == 5  # as the error says
