@@ -10,6 +10,7 @@ from abc import ABCMeta, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, Self, TypeAlias
 
+import torch
 from numpy.typing import DTypeLike
 
 from npdata.dataset.arguments import per_field
@@ -180,7 +181,7 @@ class FromFiles(metaclass=_Named):
         cls,
         path: StrPath,
         *,
-        dtype: DTypeLike,
+        dtype: DTypeLike | torch.dtype,
         shape: int | tuple[int, ...] = (-1,),
         offset: int = 0,
         transform: Transform | None = None,
@@ -191,7 +192,7 @@ class FromFiles(metaclass=_Named):
 
         Args:
             path: the file.
-            dtype: the NumPy dtype of its numbers.
+            dtype: of its numbers, as NumPy or torch names it.
             shape: of the array, as `(-1, 64)`; one size may be -1. Default: one dimension.
             offset: the byte at which the array begins, behind a header if there is one.
             transform: as in `NumpyDataset`.

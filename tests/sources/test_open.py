@@ -8,6 +8,7 @@ from typing import Any
 import h5py
 import numpy as np
 import pytest
+import torch
 
 import npdata
 from npdata import NumpyDataset, Source, errors, open_source
@@ -279,6 +280,15 @@ class TestRaw:
             NumpyDataset.from_raw(path, dtype=dtype)
         assert isinstance(caught.value, TypeError)
         assert str(caught.value).startswith(f"{path}: dtype={dtype!r} is no dtype of NumPy")
+
+    @pytest.mark.parametrize("dtype", [torch.int16, "torch.int16"], ids=repr)
+    def test_a_dtype_of_torch_is_that_of_numpy(self, path: Path, dtype: Any) -> None:
+        wanted = np.fromfile(path, np.int16)
+        np.testing.assert_array_equal(NumpyDataset.from_raw(path, dtype=dtype)[:], wanted)
+        ds = npdata.stack([path], dtype=dtype, shape=-1)
+        np.testing.assert_array_equal(ds[0], wanted)
+        with pytest.raises(errors.UnsupportedSourceError, match=r"x\.view\(torch\.bfloat16\)"):
+            NumpyDataset.from_raw(path, dtype=torch.bfloat16)
 
     def test_dtype_is_for_paths(self) -> None:
         with pytest.raises(TypeError, match="describe a raw file"):

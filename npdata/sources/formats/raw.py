@@ -15,6 +15,7 @@ from numpy.typing import DTypeLike
 
 from npdata.arrays.dtypes import DType
 from npdata.errors import FormatError, SourceError, TruncatedError, UnsupportedSourceError
+from npdata.runtime.lazy_torch import torch
 from npdata.sources.file import File
 from npdata.sources.mapped import MappedSource, Place
 from npdata.sources.paths import require_regular
@@ -30,13 +31,13 @@ class RawFormat(NamedTuple):
 
 def open_raw(
     path: str | os.PathLike[str],
-    dtype: DTypeLike,
+    dtype: "DTypeLike | torch.dtype",
     shape: int | tuple[int, ...] = (-1,),
     offset: int = 0,
 ) -> MappedSource:
     """Map a raw file as an array of `shape`, in C order, from byte `offset` on.
 
-    `dtype` is a NumPy dtype or its name (">f4" for big-endian); one size in `shape` may be -1.
+    `dtype` is of NumPy or torch, or a name (">f4" for big-endian); one size in `shape` may be -1.
     Raises `TruncatedError` where the file is too short, `FormatError` where bytes are left over,
     `SourceError` for a shape or dtype that makes no rows, `UnsupportedSourceError` (a TypeError)
     for what is no dtype, and OSError.
@@ -105,13 +106,16 @@ def _counted(
     return sizes
 
 
-def _dtype(path: str | os.PathLike[str], dtype: DTypeLike) -> DType:
+def _dtype(path: str | os.PathLike[str], dtype: "DTypeLike | torch.dtype") -> DType:
+    name = str(dtype)
+    given: Any = name.removeprefix("torch.") if name.startswith("torch.") else dtype
     try:
-        return np.dtype(dtype)
+        found: DType = np.dtype(given)
     except (TypeError, ValueError, SyntaxError) as error:
         cure = '"float32", or ">i2" for big-endian'
-        if "bfloat16" in str(dtype):
+        if "bfloat16" in name:
             cure = '"uint16", and batch_transform=lambda x: x.view(torch.bfloat16)'
         raise UnsupportedSourceError(
             f"{path}: dtype={dtype!r} is no dtype of NumPy ({error}); give one such as {cure}"
         ) from error
+    return found
