@@ -15,6 +15,8 @@ from npdata.arrays.dtypes import Ints
 
 BLOCK_BYTES = 1 << 20
 """About this many bytes make a block where the file itself has no chunks."""
+MOST_BLOCKS = 1 << 17
+"""So many blocks are cut where those of other rows are; more become blocks of equal size."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,6 +41,18 @@ class Blocks:
     def of_bytes(cls, rows: int, row_bytes: int) -> Self:
         """Give one segment in blocks of about `BLOCK_BYTES` bytes, at least one row."""
         return cls.uniform(rows, BLOCK_BYTES // max(1, row_bytes))
+
+    @classmethod
+    def of_edges(cls, edges: Ints) -> Self:
+        """Give a block from each edge to the next, but for those without a row; ascending from 0.
+
+        Examples:
+            >>> Blocks.of_edges(np.array([0, 4, 4, 7])).rows
+            (4, 3)
+        """
+        counts = np.diff(edges)
+        sizes = tuple(counts[counts > 0].tolist())
+        return cls(rows=sizes, block_rows=sizes)
 
     @property
     def count(self) -> int:

@@ -33,10 +33,12 @@ from npdata.dataset.statistics import WithStatistics
 from npdata.dataset.transforms import Bound, Transform, Transforms
 from npdata.dataset.windows import WORDS, Offsets, windowed
 from npdata.errors import FieldError
+from npdata.sampling.order.wrapped import chosen_rows
 from npdata.sampling.row_numbers import MaskedRows, RowNumbers, SeededRows
 from npdata.sources.base import Source
 from npdata.sources.cache.cache import CachePlace
 from npdata.sources.derived.base import origin
+from npdata.sources.derived.chosen_rows import ChosenRows
 from npdata.sources.derived.columns import Columns
 from npdata.sources.open import SourceLike
 from npdata.sources.packed.decode import Decode
@@ -54,8 +56,9 @@ class NumpyDataset(FromFiles, Splits, WithStatistics, Dataset[Any]):
     Args:
         *fields: fields of the same number of rows, each whatever `npdata.open_source` takes: an
             array, tensor or column, an `np.memmap`, a path to a `.npy`, `"d.npz::x"`, `"d.h5::x"`,
-            an open `h5py.Dataset`; or a dataset of one field, as `npdata.stack` gives. One mapping
-            names fields, as `named` does.
+            an open `h5py.Dataset`; or a dataset of one field, as `npdata.stack` gives, or a torch
+            `Subset` of one, whose rows are chosen by number. One mapping names fields, as `named`
+            does.
         transform: a function of each sample, in `ds[i]` and in batches. It gets a copy. Where it
             has a parameter `rng`, it also gets a NumPy generator: made of seed, epoch and position
             where rows come from `npdata.Loader` or a `BlockBatchSampler`, else of the row alone.
@@ -133,9 +136,7 @@ class NumpyDataset(FromFiles, Splits, WithStatistics, Dataset[Any]):
         copies = flag("copy", copy, FieldError, f"; {as_field('copy')}")
         transforms = Transforms.of(transform, batch_transform, copies)
         names, sources = fields_of(fields, named)
-        sources = tuple(
-            _only_field(given) if isinstance(given, NumpyDataset) else given for given in sources
-        )
+        sources = tuple(map(_field_or_given, sources))
         options: dict[str, Any] = {"dtype": dtype, "decode": decode}
         options |= {"ragged": ragged, "padding": padding, "layout": layout}
         options |= {"columns": columns, "axis": axis}
@@ -452,6 +453,22 @@ class NumpyDataset(FromFiles, Splits, WithStatistics, Dataset[Any]):
 def _holding(*parts: Any, **others: Any) -> NumpyDataset:
     """Give a dataset of parts that were opened before, as `_hold` takes them."""
     return NumpyDataset.__new__(NumpyDataset)._hold(*parts, **others)
+
+
+def _field_or_given(given: Any) -> Any:
+    """Give the field that a dataset, or a `Subset` of one, stands for; others as they are."""
+    dataset, rows = chosen_rows(given) or (given, None)
+    if not isinstance(dataset, NumpyDataset) or (rows is not None and len(dataset._fields) > 1):
+        return given
+    field = _only_field(dataset)
+    if rows is None:
+        return field
+    if not isinstance(field, RowsField):
+        raise FieldError(
+            f"a Subset stands for a field where rows have one shape, and {field.where} has samples "
+            "of another kind; a Subset of the whole dataset may have any"
+        )
+    return field.over(ChosenRows(field.source, rows))
 
 
 def _only_field(dataset: NumpyDataset) -> Field:

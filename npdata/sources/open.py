@@ -17,6 +17,7 @@ from numpy.typing import DTypeLike, NDArray
 
 from npdata.arrays.dtypes import CLASS_NUMBERS
 from npdata.errors import FieldError, FormatError, TruncatedError, UnsupportedSourceError, an
+from npdata.runtime.lazy_torch import torch
 from npdata.sources.base import Access, Source
 from npdata.sources.concatenated.end_to_end import end_to_end
 from npdata.sources.containers import rows_held_by
@@ -50,7 +51,7 @@ SourceLike: TypeAlias = NDArray[Any] | str | os.PathLike[str] | Source | Any
 def open_source(
     source: SourceLike,
     *,
-    dtype: DTypeLike | None = None,
+    dtype: "DTypeLike | torch.dtype | None" = None,
     shape: int | tuple[int, ...] | None = None,
     offset: int = 0,
 ) -> Source:
@@ -64,7 +65,7 @@ def open_source(
             a column of pandas, polars or Arrow, and whatever gives an array by `__array__` or
             DLPack is read in place where its library can, as `describe()` shows; a list is copied.
             A dataset of one field, as `npdata.concatenate` gives, stands for its rows.
-        dtype: the NumPy dtype of a raw binary file; None for all else.
+        dtype: of NumPy or torch, of a raw binary file; None for all else.
         shape: of a raw file, rows first; one size may be -1. None: (-1,).
         offset: the byte of a raw file at which its rows begin. None: 0.
 
@@ -162,8 +163,10 @@ def _cure(source: object) -> str:
         return "give the rows of the field, field.source"
     if hasattr(source, "dataset") and hasattr(source, "indices"):
         return (
-            "a Loader takes a Subset as it is; one with a transform= of its own is "
-            "Subset(NumpyDataset(**ds.fields, transform=f), subset.indices)"
+            "a Subset is a field where it is one of a NumpyDataset of one field, by a list, array "
+            "or tensor of row numbers; a Loader takes one of several fields as it is, and one with "
+            "a transform= of its own is Subset(NumpyDataset(**ds.fields, transform=f), "
+            "subset.indices)"
         )
     if hasattr(source, "tensors"):
         return "give its tensors, each a field: NumpyDataset(*dataset.tensors)"

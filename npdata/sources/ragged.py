@@ -92,12 +92,11 @@ class SpansSource(RegroupedSource, RaggedSource):
     @property
     def blocks(self) -> Blocks:
         """The blocks of the values, as the samples that begin in them."""
-        counts = np.diff(np.searchsorted(self._offsets[:-1], self.rows.blocks.edges()))
-        if not counts.size:
+        edges = np.searchsorted(self._offsets[:-1], self.rows.blocks.edges())
+        if len(edges) < 2:
             return Blocks.uniform(len(self), len(self))
-        counts[-1] += len(self) - counts.sum()
-        sizes = tuple(counts[counts > 0].tolist())
-        return Blocks(rows=sizes, block_rows=sizes)
+        edges[-1] = len(self)
+        return Blocks.of_edges(edges)
 
     @property
     def borders(self) -> Ints | None:

@@ -8,12 +8,14 @@ from typing import Any
 
 import h5py
 import numpy as np
+from torch.utils.data import Subset
 
 import npdata
 from npdata import NumpyDataset, open_source
 from npdata.sources.concatenated.concat import ConcatSource
 
 ROWS = 97
+ODD_FROM_BEHIND = range(2 * ROWS - 1, 0, -2)
 
 
 @dataclass(frozen=True)
@@ -85,6 +87,7 @@ FILE_KINDS: dict[str, Callable[[Data], Any]] = {
     "hdf5, several files": lambda d: ConcatSource(
         [open_source(f"{d.folder}/part-{k}.h5::x") for k in range(3)]
     ),
+    "hdf5, chosen rows": lambda d: chosen(d.folder / "d.h5::packed", range(ROWS)),
     "a file for each row": lambda d: npdata.stack(d.folder / "each").sources[0],
     "npy, several files": lambda d: npdata.concatenate(d.folder / "parts").sources[0],
 }
@@ -103,6 +106,7 @@ MEMORY_KINDS: dict[str, Callable[[Data], Any]] = {
     "array, rows of two axes": lambda d: NumpyDataset(
         np.ascontiguousarray(np.moveaxis(d.x[None], 1, -1)), axis=(0, -1)
     ).sources[0],
+    "chosen rows of an array": lambda d: chosen(np.repeat(d.x, 2, axis=0)[::-1], ODD_FROM_BEHIND),
     "columns of an array": lambda d: np.pad(d.x, ((0, 0), (0, 0), (1, 2)))[:, :, 1:-2],
 }
 
@@ -112,6 +116,11 @@ KINDS = FILE_KINDS | MEMORY_KINDS
 def kept(data: Data, name: str, **options: Any) -> Any:
     """A source of a dataset of HDF5 that is decoded once."""
     return NumpyDataset(f"{data.folder}/d.h5::{name}", **options).sources[0]
+
+
+def chosen(rows: Any, numbers: range) -> Any:
+    """A source of the rows with these numbers."""
+    return NumpyDataset(Subset(NumpyDataset(rows), numbers)).sources[0]
 
 
 def misaligned(array: np.ndarray) -> np.ndarray:

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.lib.stride_tricks import as_strided
 from numpy.typing import NDArray
 
-from npdata.arrays.blocks import Blocks
+from npdata.arrays.blocks import MOST_BLOCKS, Blocks
 from npdata.arrays.convert import ArrayLayout
 from npdata.arrays.dtypes import Ints
 from npdata.arrays.gather import NARROW_BYTES, RowTable
@@ -23,9 +23,6 @@ from npdata.arrays.windows import Windows, step_of
 from npdata.errors import FieldError
 from npdata.sources.base import Access, Source
 from npdata.sources.derived.base import CompositeSource, RegroupedSource
-
-MOST_BLOCKS = 1 << 17
-"""So many blocks are cut where those of the rows are; more become blocks of equal size."""
 
 
 class PlannedSource(RegroupedSource):
@@ -75,9 +72,7 @@ class PlannedSource(RegroupedSource):
             return Blocks.uniform(len(plan), -(-blocks.total_rows // blocks.count) // plan.stride)
         edges = plan.before_row(blocks.edges() - self._at.min())
         edges[0], edges[-1] = 0, len(plan)
-        counts = np.diff(edges)
-        sizes = tuple(counts[counts > 0].tolist())
-        return Blocks(rows=sizes, block_rows=sizes)
+        return Blocks.of_edges(edges)
 
     @property
     def stored_bytes(self) -> int:

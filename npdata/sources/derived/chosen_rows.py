@@ -1,0 +1,96 @@
+"""Rows of a source chosen by number: in any order, and as often as they are named.
+
+Idea: many samples may share a row (the image of several captions, the features of a user), which
+lies once in a file. Invariant: row i is row `numbers[i]`. Rows are read where they lie, and nothing
+but the numbers is kept.
+"""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from npdata.arrays.blocks import MOST_BLOCKS, Blocks
+from npdata.arrays.dtypes import Ints
+from npdata.runtime.lazy_torch import torch
+from npdata.sources.base import Source
+from npdata.sources.cache.cache import Keep
+from npdata.sources.derived.base import CompositeSource, OfRows
+
+
+class ChosenRows(CompositeSource):
+    """The rows of `rows` with these `numbers`, int64 in [0, len(rows)).
+
+    Examples:
+        >>> ChosenRows(npdata.open_source("x.npy"), np.array([4, 4, 0])).shape
+        (3, 2, 3)
+    """
+
+    def __init__(self, rows: Source, numbers: Ints) -> None:
+        self.rows = rows
+        self.made_of = (rows,)
+        self._numbers = numbers
+        self._ascending = bool((numbers[1:] >= numbers[:-1]).all())
+        self.shape = (len(numbers), *rows.shape[1:])
+        self.dtype, self.where, self.access = rows.dtype, rows.where, rows.access
+        order = "in their order" if self._ascending else "in an order of their own"
+        about = f"{len(numbers)} out of {len(rows)}, chosen by number, {order}"
+        self.details = (*rows.details, ("rows", about))
+        self.categories, self.missing, self.matlab = rows.categories, rows.missing, rows.matlab
+        self.keeps_text, self.coded = rows.keeps_text, rows.coded
+        kinds = rows.packings.kinds
+        self.packing = kinds[0] if len(kinds) == 1 else None
+
+    row_layout: Any = OfRows("row_layout")
+    ahead_bytes: Any = OfRows("ahead_bytes")
+    rows_in_memory: Any = OfRows("rows_in_memory")
+
+    @property
+    def blocks(self) -> Blocks:
+        """The blocks of the rows where numbers ascend, else runs of about the same bytes."""
+        blocks = self.rows.blocks
+        if not self._ascending or blocks.count > MOST_BLOCKS:
+            return super().blocks
+        return Blocks.of_edges(np.searchsorted(self._numbers, blocks.edges()))
+
+    @property
+    def borders(self) -> Ints | None:
+        """Where the numbers go from one recording or part of the rows to another."""
+        edges = self.rows.borders
+        if edges is None:
+            return None
+        part = np.searchsorted(edges, self._numbers, side="right")
+        return np.concatenate([[0], np.flatnonzero(np.diff(part)) + 1, [len(self)]])
+
+    def row_in_place(self, index: int) -> NDArray[Any] | None:
+        """Give a row where it lies; None where it must be read."""
+        return self.rows.row_in_place(int(self._numbers[index]))
+
+    def read(self, indices: Ints, out: NDArray[Any]) -> None:
+        """Read the rows of these numbers."""
+        self.rows.read(self._numbers[indices], out)
+
+    def select(self, indices: Ints, out: "torch.Tensor") -> bool:
+        """Pass it on with the numbers of the rows."""
+        return self.rows.select(self._numbers[indices], out)
+
+    def will_need(self, first: int, stop: int) -> None:
+        """Pass it on where numbers ascend; else the rows lie anywhere."""
+        if self._ascending and first < stop:
+            self.rows.will_need(*self._spanned(first, stop))
+
+    def dont_need(self, first: int, stop: int) -> None:
+        """Pass it on where numbers ascend; else other samples may need the rows."""
+        if self._ascending and first < stop:
+            self.rows.dont_need(*self._spanned(first, stop))
+
+    def _spanned(self, first: int, stop: int) -> tuple[int, int]:
+        return int(self._numbers[first]), int(self._numbers[stop - 1]) + 1
+
+    def cached(self, keep: Keep) -> Source:
+        """Give the same rows, of a source that is decoded once."""
+        rows = self.rows.cached(keep)
+        return self if rows is self.rows else ChosenRows(rows, self._numbers)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.rows, self._numbers)

@@ -1,0 +1,156 @@
+"""A `Subset` of a dataset of one field is a field: `array[numbers]` of NumPy, read in place."""
+
+import pickle
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch.utils.data import DataLoader, Subset, random_split
+
+import npdata
+from npdata import NumpyDataset
+from npdata.errors import FieldError, UnsupportedSourceError
+
+IMAGES = np.arange(40 * 6, dtype=np.float32).reshape(40, 2, 3)
+KINDS = ("memory", "npy", "hdf5", "gzip", "stack", "concatenate")
+
+
+def images(kind: str, folder: Path) -> NumpyDataset:
+    if kind == "memory":
+        return NumpyDataset(IMAGES)
+    if kind == "npy":
+        np.save(folder / "x.npy", IMAGES)
+        return NumpyDataset(folder / "x.npy")
+    if kind in ("hdf5", "gzip"):
+        options: Any = {} if kind == "hdf5" else {"chunks": (8, 2, 3), "compression": 4}
+        with h5py.File(folder / "x.h5", "w") as file:
+            file.create_dataset("x", data=IMAGES, **options)
+        return NumpyDataset(f"{folder}/x.h5::x")
+    for k in range(40 if kind == "stack" else 4):
+        np.save(folder / f"{k}.npy", IMAGES[k] if kind == "stack" else IMAGES[10 * k : 10 * k + 10])
+    return (npdata.stack if kind == "stack" else npdata.concatenate)(folder)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_captions_bring_the_image_that_they_name(kind: str, tmp_path: Path) -> None:
+    numbers = np.random.default_rng(0).integers(0, 40, 150)
+    captions = np.arange(150 * 4).reshape(150, 4)
+    data = NumpyDataset(image=Subset(images(kind, tmp_path), numbers), caption=captions)
+    assert len(data) == 150
+    for number in (0, 7, -1):
+        assert (data[number]["image"].numpy() == IMAGES[numbers[number]]).all()
+    for row, sample in enumerate(pickle.loads(pickle.dumps(data))):
+        assert (sample["image"].numpy() == IMAGES[numbers[row]]).all()
+    for shuffle in (False, True, "full", "block"):
+        seen = []
+        for batch in npdata.Loader(data, 32, shuffle=shuffle, num_threads=1):
+            rows = batch["caption"][:, 0].numpy() // 4
+            assert (batch["image"].numpy() == IMAGES[numbers[rows]]).all()
+            seen += rows.tolist()
+        assert sorted(seen) == list(range(150))
+
+
+@settings(max_examples=60)
+@given(st.lists(st.integers(-40, 39), max_size=30), st.data())
+def test_rows_are_those_that_numpy_chooses(numbers: list[int], data: st.DataObject) -> None:
+    rows = data.draw(st.lists(st.integers(0, max(0, len(numbers) - 1)), max_size=len(numbers)))
+    wanted = IMAGES[np.array(numbers, np.int64)]
+    for given_as in (numbers, tuple(numbers), np.array(numbers, np.int64)):
+        ds = NumpyDataset(Subset(NumpyDataset(IMAGES), given_as))  # type: ignore[arg-type]
+        assert ds[rows].numpy().tobytes() == wanted[np.array(rows, np.int64)].tobytes()
+        assert ds[:].numpy().tobytes() == wanted.tobytes()
+        assert ds.sources[0].blocks.total_rows == len(numbers)
+
+
+def test_a_subset_of_a_subset_and_a_random_split_are_fields_as_well() -> None:
+    train, _ = random_split(NumpyDataset(IMAGES), [30, 10], torch.Generator().manual_seed(0))
+    some = Subset(train, [-1, 3, 3])
+    ds = NumpyDataset(some, transform=lambda x: x + 1)
+    wanted = IMAGES[np.array(train.indices)[[-1, 3, 3]]] + 1
+    assert (ds[:].numpy() == wanted).all()
+    some.indices = [0, 0, 0]
+    assert (ds[:].numpy() == wanted).all()
+
+
+def test_a_row_in_place_is_a_view_and_keeps_its_dtype_rule() -> None:
+    array = IMAGES.copy()
+    ds = NumpyDataset(Subset(NumpyDataset(array), [5, 5]))
+    ds[0][0, 0] = -1
+    assert array[5, 0, 0] == ds[1][0, 0] == -1
+    halves = NumpyDataset(Subset(NumpyDataset(array, dtype=torch.float16), [5]))
+    assert halves[0].dtype == halves[:].dtype == torch.float16
+
+
+def test_text_records_and_categories_are_chosen_too(tmp_path: Path) -> None:
+    names = NumpyDataset(np.array(["a", "bb", "c"]), dtype=str)
+    assert NumpyDataset(Subset(names, [2, 0, 2]))[:] == ["c", "a", "c"]
+    people = np.array([(1, 2.5), (2, 3.5)], [("id", "i4"), ("size", "f8")])
+    ds = NumpyDataset(Subset(NumpyDataset(people), [1, 1, 0]), columns="size")
+    assert ds[:].tolist() == [3.5, 3.5, 2.5]
+    for name in ("cat", "dog"):
+        np.save(tmp_path / f"{name}.npy", IMAGES[0])
+    labels = npdata.stack(tmp_path, label_from=r"(cat|dog)\.npy").fields[1]
+    chosen = NumpyDataset(y=Subset(NumpyDataset(labels), [1, 0, 1]))
+    assert [chosen.fields["y"].categories[y] for y in chosen[:]["y"]] == ["dog", "cat", "dog"]
+
+
+def test_ascending_numbers_are_read_chunk_by_chunk(tmp_path: Path) -> None:
+    numbers = np.repeat(np.arange(40), 5)
+    ds = NumpyDataset(Subset(images("gzip", tmp_path), numbers))
+    assert ds.sources[0].blocks.edges().tolist() == [0, 40, 80, 120, 160, 200]
+    rows = list(npdata.Loader(ds, 16, shuffle="block", num_threads=0))
+    assert torch.cat(rows).sum() == 5 * IMAGES.sum()
+    assert ds.sources[0].decoded_chunks == 5
+
+
+@pytest.mark.parametrize("kind", ["gzip", "npy"])
+def test_chosen_rows_may_be_held_and_kept(kind: str, tmp_path: Path) -> None:
+    numbers = np.random.default_rng(1).integers(0, 40, 90)
+    data = Subset(images(kind, tmp_path), numbers)
+    kept = NumpyDataset(x=data, cache=tmp_path / "cache")
+    for ds in (kept, NumpyDataset(x=data)):
+        for options in ({}, {"resident": True}, {"resident": True, "device": "cpu"}):
+            batches = npdata.Loader(ds, 16, shuffle=False, **options)
+            together = torch.cat([batch["x"] for batch in batches])
+            assert (together.numpy() == IMAGES[numbers]).all()
+
+
+def test_windows_do_not_cross_from_one_file_to_another(tmp_path: Path) -> None:
+    numbers = [7, 8, 9, 10, 11, 30, 31, 32, 2, 3]
+    windows = NumpyDataset(Subset(images("concatenate", tmp_path), numbers)).windows(2)
+    found = [window.numpy()[:, 0, 0].astype(int) // 6 for window in windows]
+    assert [w.tolist() for w in found] == [[7, 8], [8, 9], [10, 11], [30, 31], [31, 32], [2, 3]]
+
+
+def test_workers_read_chosen_rows(tmp_path: Path) -> None:
+    numbers = np.arange(80) % 40
+    ds = NumpyDataset(Subset(images("gzip", tmp_path), numbers))
+    loader = DataLoader(
+        ds, 16, num_workers=1, collate_fn=npdata.collate, multiprocessing_context="forkserver"
+    )
+    assert (torch.cat(list(loader)).numpy() == IMAGES[numbers]).all()
+
+
+def test_describe_says_which_rows_were_chosen() -> None:
+    ds = NumpyDataset(Subset(NumpyDataset(IMAGES), [3, 1]))
+    assert "2 out of 40, chosen by number, in an order of their own" in str(ds.describe())
+
+
+def test_what_stands_for_no_field_is_refused_with_what_to_write() -> None:
+    two = NumpyDataset(IMAGES, np.arange(40))
+    with pytest.raises(UnsupportedSourceError, match="a Loader takes one of several fields"):
+        NumpyDataset(Subset(two, [0]))
+    with pytest.raises(UnsupportedSourceError, match="list, array or tensor of row numbers"):
+        NumpyDataset(Subset(NumpyDataset(IMAGES), [40]))
+    with pytest.raises(UnsupportedSourceError, match="list, array or tensor of row numbers"):
+        NumpyDataset(Subset(IMAGES, [0]))
+    lengths = npdata.ragged(np.arange(6), lengths=[1, 2, 3])
+    with pytest.raises(FieldError, match="where rows have one shape"):
+        NumpyDataset(Subset(NumpyDataset(lengths), [0]))
+    with pytest.raises(FieldError, match="no functions"):
+        NumpyDataset(x=Subset(NumpyDataset(IMAGES, transform=abs), [0]))
