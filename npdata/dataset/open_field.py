@@ -4,13 +4,12 @@ Idea: what a source holds decides the kind of its field; the options of that kin
 what the user asked for. Invariant: an option that no field would heed is refused.
 """
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeAlias
 
-from npdata.arrays.dtypes import Ints
 from npdata.dataset.arguments import OPTIONS, as_field, may_be_option, meant_by, per_field
 from npdata.dataset.field import Field
+from npdata.dataset.paired_rows import require_one_length, require_paired_rows
 from npdata.dataset.ragged_field import RaggedField
 from npdata.dataset.ragged_form import RaggedForm
 from npdata.dataset.rows_field import RowsField
@@ -25,18 +24,11 @@ from npdata.sources.concatenated.concat import ConcatSource
 from npdata.sources.concatenated.parts import require_row_kinds
 from npdata.sources.concatenated.varied import RaggedRowParts, VariedParts
 from npdata.sources.derived.axis import along_axis
-from npdata.sources.derived.base import DerivedSource
 from npdata.sources.derived.columns import ColumnSource, ColumnsSource, columns_of
-from npdata.sources.hdf5.groups import GroupsSource, files_of_groups, require_equal_groups
-from npdata.sources.hdf5.open import is_open_dataset
-from npdata.sources.many_files.file_list import SEPARATOR, FileList
-from npdata.sources.many_files.pair_files import require_equal_lengths, require_paired
 from npdata.sources.many_files.stack import StackSource
 from npdata.sources.open import (
     SourceLike,
-    along_both_axes,
     open_source,
-    value_for_each_recording,
 )
 from npdata.sources.packed.decode import decoded
 from npdata.sources.ragged import PiecesSource, RaggedSource
@@ -44,7 +36,6 @@ from npdata.sources.sparse import LAYOUTS, SparseSource
 
 DIFFERENT, SPARSE = "samples of different lengths", "sparse rows"
 RECORDS = "rows that are records (a structured dtype)"
-AS_SAMPLES = "npdata.stack(['FILE::NAME', ...]), or npdata.stack('FILE::*') for all of a file"
 KINDS: dict[str, tuple[type[Source] | tuple[type[Source], ...], str]] = {
     "ragged": (RaggedSource, DIFFERENT),
     "padding": (RaggedSource, DIFFERENT),
@@ -67,7 +58,7 @@ def open_fields(
     """
     labels: Sequence[str | int] = names or range(len(sources))
     asked = {name: per_field(name, value, names, len(sources)) for name, value in options.items()}
-    _require_one_length(labels, sources, asked["axis"])
+    require_one_length(labels, sources, asked["axis"])
     if any(asked["cache"]):
         asked["cache_bytes"] = [
             None if cache is None else most
@@ -80,119 +71,8 @@ def open_fields(
     )
     fields = _of_own_lengths(fields, asked, options)
     _require_heeded(fields, options, asked["ragged"])
-    require_equal_groups(field.source for field in fields)
-    given = zip(fields, sources, strict=True)
-    found = {field.label: field.paths for field, each in given if isinstance(each, Field)}
-    if any(isinstance(files, FileList) for files in found.values()):
-        groups = {field.label: files_of_groups(field.source) for field in fields}
-        found |= {label: files for label, files in groups.items() if files is not None}
-    require_paired(found, {field.label: _made_by(field.source) for field in fields})
-    require_equal_lengths(_lengths_of_files(fields))
-    _require_equal_rows(fields)
+    require_paired_rows(fields, sources)
     return fields
-
-
-def _lengths_of_files(fields: Sequence[Field]) -> dict[str | int, tuple[FileList, Ints]]:
-    """Give the files of each field that has their rows end to end, and how many each has."""
-    known = {field.label: (field.paths, _stored(field.source)) for field in fields}
-    return {
-        label: (files, source.edges.lengths)
-        for label, (files, source) in known.items()
-        if isinstance(files, FileList)
-        and isinstance(source, EndToEnd)
-        and len(files) == len(source.edges.lengths)
-    }
-
-
-def _require_equal_rows(fields: Sequence[Field]) -> None:
-    """Raise `FieldError` for fields of different length, with what else may be meant."""
-    first = fields[0]
-    for field in fields[1:]:
-        if len(field) != len(first):
-            sets = "; of several sets name the fields of one: from_npz(path, 'x_train', 'y_train')"
-            lengths = Counter(map(len, fields))
-            raise FieldError(
-                f"field {first.label!r} ({first.where}) has {len(first)} rows, field "
-                f"{field.label!r} ({field.where}) has {len(field)}; all fields need the same number"
-                f"{_elsewhere(first, field, lengths) or _elsewhere(field, first, lengths)}"
-                f"{sets if len(fields) > 2 and _are_members(*fields) else ''}"
-            )
-
-
-def _made_by(source: Source) -> str:
-    """Give the function that makes such a source of many files."""
-    joined = isinstance(_stored(source), EndToEnd | GroupsSource)
-    return "concatenate" if joined else "stack"
-
-
-def _stored(source: Source) -> Source:
-    """Give the rows as they are stored, of rows that each come from one of these."""
-    while isinstance(source, DerivedSource):
-        source = source.rows
-    return source
-
-
-def _elsewhere(field: Field, other: Field, lengths: Mapping[int, int]) -> str:
-    """Say what to write where other axes of `field` are as long as the rows of `other`.
-
-    Or where `other` has a row for each of its recordings. `lengths` are how many fields have so
-    many rows: an axis is not turned where `other` is alone among several.
-    """
-    each = value_for_each_recording(field.source, field.label, other.source, other.label)
-    if each is not None:
-        return f"; {each}"
-    source, label = field.source, field.label
-    given = "axis" in dict(source.details)
-    turns = not given and (source.table is not None or source.across is not None)
-    axes = [k for k, n in enumerate(source.shape) if k and n == len(other) > 1]
-    if axes:
-        turned = f"give axis={{{label!r}: {axes[0]}}}, or "
-        if not turns or lengths[len(field)] > lengths[len(other)]:
-            turned = ""
-        return (
-            f"; field {label!r} has as many along its axis {axes[0]}: {turned}leave field "
-            f"{other.label!r} out where all rows share it, and use it beside the loader"
-        )
-    both = along_both_axes(source, label, len(other)) if turns else None
-    if both is not None:
-        return f"; {both}"
-    alike = field.joins == other.joins is not None and _are_members(field, other)
-    return f"; if each is a sample, and no field: {AS_SAMPLES}" if alike else ""
-
-
-def _are_members(*fields: Field) -> bool:
-    """Whether each is one of several arrays of a file."""
-    return all(SEPARATOR in field.where for field in fields)
-
-
-def _require_one_length(
-    labels: Sequence[str | int], sources: Sequence[SourceLike], axes: Sequence[object]
-) -> None:
-    """Raise `FieldError` for open datasets of different lengths, before any is looked at closely.
-
-    A group of h5py is a mapping, so each of its datasets would be opened as a field first.
-    """
-    fields = zip(labels, sources, axes, strict=True)
-    known = [
-        (label, _length(source))
-        for label, source, axis in fields
-        if axis is None or (isinstance(axis, int) and axis == 0)
-    ]
-    lengths = [(label, length) for label, length in known if length is not None]
-    for label, length in lengths[1:]:
-        if length != lengths[0][1]:
-            raise FieldError(
-                f"field {lengths[0][0]!r} has {lengths[0][1]} rows, field {label!r} has {length}; "
-                f"all fields need the same number. Each dataset of an h5py.Group is a field: name "
-                f"one of them for that alone; if each is a sample: {AS_SAMPLES}"
-            )
-
-
-def _length(source: SourceLike) -> int | None:
-    """Give the length of an open dataset, None for any other source and for a closed one."""
-    if not is_open_dataset(source) or not source or not source.shape:
-        return None
-    return int(source.shape[0])
 
 
 _Known: TypeAlias = dict[tuple[Any, ...], tuple[Source, Source]]

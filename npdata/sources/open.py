@@ -5,7 +5,6 @@ file that holds several. Invariant: an argument that is no source of rows fails 
 construction, with what to do about it. Reading is left to the sources.
 """
 
-import math
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -33,6 +32,7 @@ from npdata.sources.hdf5.open import is_open_dataset, is_open_group, open_datase
 from npdata.sources.many_files.file_list import FileList, split_member
 from npdata.sources.memory import array_source
 from npdata.sources.paths import SUFFIXES, require_regular
+from npdata.sources.unequal_rows import elsewhere
 from npdata.suggestions import explained
 
 SourceLike: TypeAlias = NDArray[Any] | str | os.PathLike[str] | Source | Any
@@ -226,14 +226,12 @@ def open_hdf5_files(
         first = parts[0]
         for name, part in zip(names, parts, strict=True):
             if len(part) != len(first):
-                cure = (
-                    value_for_each_recording(first, names[0], part, name)
-                    or value_for_each_recording(part, name, first, names[0])
-                    or f"axis= says which axis of a field has its rows, as axis={{{name!r}: 1}}"
+                cure = elsewhere(first, names[0], part, name) or elsewhere(
+                    part, name, first, names[0]
                 )
                 raise FieldError(
                     f"{path} has {len(first)} rows of {names[0]!r} and {len(part)} of {name!r}: "
-                    f"the rows of one file belong together; {cure}"
+                    f"the rows of one file belong together{cure}"
                 )
     joined: list[Source] = []
     for alike, name in zip(zip(*files, strict=True), names, strict=True):
@@ -242,39 +240,6 @@ def open_hdf5_files(
             own.searched = (*paths.searched[:2], name)
         joined.append(end_to_end(alike, own))
     return joined
-
-
-def value_for_each_recording(
-    source: Source, field: str | int, other: Source, label: str | int
-) -> str | None:
-    """Say what to do with `other` where `source` has as many recordings as that rows, or None.
-
-    Or where each of its recordings has so many rows.
-    """
-    edges, rows = source.borders, len(other)
-    if edges is None or not rows:
-        return None
-    both = along_both_axes(other, label, len(source)) if other.shape[1:] else None
-    if both is not None:
-        return both
-    count = len(edges) - 1
-    recordings = "1 recording" if count == 1 else f"{count} recordings"
-    if count == rows:
-        repeated = "np.repeat(values, np.diff(dataset.borders), axis=0)"
-        what = f"a value for each is repeated for its rows by {repeated}"
-    elif count > 1 and (np.diff(edges) == rows).all():
-        recordings += f" of {rows} rows"
-        what = f"values for the rows of each are repeated by np.concatenate([values] * {count})"
-    else:
-        return None
-    return f"field {field!r} has {recordings}: {what}, of a dataset without field {label!r}"
-
-
-def along_both_axes(source: Source, label: str | int, rows: int) -> str | None:
-    """Say what to write where a field has so many rows along its first two axes; else None."""
-    if math.prod(source.shape[:2]) != rows:
-        return None
-    return f"field {label!r} has as many along its axes (0, 1): give axis={{{label!r}: (0, 1)}}"
 
 
 Format = Literal["npy", "npz", "hdf5", "raw"]
