@@ -9,6 +9,7 @@ from typing import Any, Self
 
 from npdata.sampling.cursor import Cursor, beginning
 from npdata.sampling.epochs import Batches, Run, Start
+from npdata.sampling.other_ranks import warn_of_other_orders
 from npdata.sampling.trainers import warn_of_repeated_predictions
 from npdata.sampling.who_asks import who_asks
 
@@ -65,6 +66,7 @@ class RunBatches(Iterator[Any]):
             # Known here before the epoch is used up: an interrupt between the two skips none.
             self._run, self._chunks = run, cursor.epochs.batches(run)
             cursor.begin(run)
+        warn_of_other_orders(cursor.epochs, run.start)
         return run
 
     @property
