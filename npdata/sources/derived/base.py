@@ -177,10 +177,10 @@ class ConvertedSource(DerivedSource):
         """Make `out`, at least one element, of the stored rows with these numbers."""
 
 
-def origin(source: Any) -> Any:
-    """Give what a source is made of in the end: itself where that is several, or none."""
+def origin(source: Any, before: type | tuple[()] = ()) -> Any:
+    """Give what a source is made of in the end, or `before` that: itself where several, or none."""
     while isinstance(source, CompositeSource) and not source.joins_parts:
-        if len(source.made_of) != 1:
+        if len(source.made_of) != 1 or isinstance(source, before):
             break
         (source,) = source.made_of
     return source

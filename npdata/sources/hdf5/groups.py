@@ -25,6 +25,7 @@ from npdata.sources.base import Source
 from npdata.sources.concatenated.edges import Edges
 from npdata.sources.concatenated.in_place import PartlyInPlace
 from npdata.sources.derived.base import origin
+from npdata.sources.derived.chosen_rows import ChosenRows
 from npdata.sources.file import File
 from npdata.sources.hdf5.examine.attributes import shown_packing
 from npdata.sources.hdf5.examine.examine import OpenedFile, examine
@@ -175,7 +176,7 @@ def require_equal_groups(sources: Iterable[Source]) -> None:
     known = [
         (made._groups, source.borders, len(source) != len(made))
         for source in sources
-        if isinstance(made := origin(source), GroupsSource)
+        if (made := _groups_of(source)) is not None
     ]
     known.sort(key=lambda each: (each[1] is None, each[2]))
     for (first, edges, _), (other, ends, _) in itertools.pairwise(known):
@@ -186,13 +187,19 @@ def require_equal_groups(sources: Iterable[Source]) -> None:
 
 def files_of_groups(source: Source) -> FileList | None:
     """Give the datasets of a source of many groups, as `find_files` names them; else None."""
-    made = origin(source)
-    if not isinstance(made, GroupsSource):
+    made = _groups_of(source)
+    if made is None:
         return None
     path, names, pattern = made._groups.path, made._groups.names, made._groups.pattern
     files = FileList.of([path] * len(names), [name.strip("/") for name in names])
     files.searched = (files.root, path, pattern) if pattern else None
     return files
+
+
+def _groups_of(source: Source) -> GroupsSource | None:
+    """Give the groups that rows lie in, in their order; None for others, also for chosen ones."""
+    made = origin(source, ChosenRows)
+    return made if isinstance(made, GroupsSource) else None
 
 
 def _require_equal_names(first: Groups, other: Groups) -> None:

@@ -127,6 +127,19 @@ def test_windows_do_not_cross_from_one_file_to_another(tmp_path: Path) -> None:
     assert [w.tolist() for w in found] == [[7, 8], [8, 9], [10, 11], [30, 31], [31, 32], [2, 3]]
 
 
+@pytest.mark.parametrize("sessions", [3, 4])
+def test_chosen_rows_may_lie_beside_other_groups(sessions: int, tmp_path: Path) -> None:
+    with h5py.File(tmp_path / "d.h5", "w") as file:
+        for k, count in enumerate((10, 20, 10)):
+            file[f"user/{k}/x"] = IMAGES[:count]
+        for k in range(sessions):
+            file[f"session/{k}/y"] = np.arange(7)
+    users = NumpyDataset(f"{tmp_path}/d.h5::user/*/x")
+    numbers = np.arange(7 * sessions)
+    data = NumpyDataset(x=Subset(users, numbers), y=f"{tmp_path}/d.h5::session/*/y")
+    assert (data[:]["x"].numpy() == np.concatenate([IMAGES[:10], IMAGES])[numbers]).all()
+
+
 def test_workers_read_chosen_rows(tmp_path: Path) -> None:
     numbers = np.arange(80) % 40
     ds = NumpyDataset(Subset(images("gzip", tmp_path), numbers))
