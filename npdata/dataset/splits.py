@@ -136,14 +136,17 @@ class Splits(Overview):
         if edges is None:
             raise FieldError(
                 "by='recording' needs recordings: windows with borders=, or fields of several "
-                "files or groups"
+                "files or groups; groups= keeps rows of equal value in a field together"
             )
         if np.count_nonzero(np.diff(edges)) == 1:
             cure = "give borders="
             if by == "file" and any(field.source.borders is not None for field in self._fields):
                 cure = "split its recordings, by='recording'"
             elif by == "file":
-                cure = "leave by= out, which splits its rows at random"
+                cure = (
+                    "leave by= out, which splits its rows at random, or groups= keeps rows of "
+                    "equal value in a field together"
+                )
             raise FieldError(
                 f"by={by!r}: there is one {by}, and one part would get all; {cure}, or cut it by "
                 "row numbers: cut = int(0.8 * len(ds)) gives train, test = range(cut), range(cut, "

@@ -56,11 +56,25 @@ class ChosenRows(CompositeSource):
     @property
     def borders(self) -> Ints | None:
         """Where the numbers go from one recording or part of the rows to another."""
-        edges = self.rows.borders
+        return self._between(self.rows.borders)
+
+    @property
+    def file_borders(self) -> Ints | None:
+        """Where the numbers go from one file to another."""
+        return self._between(self.rows.file_borders)
+
+    def _between(self, edges: Ints | None) -> Ints | None:
+        """Give the first row from each part, and the number of rows; None where one comes again.
+
+        Rows that samples look up, in the order of the samples, make no recordings and files.
+        """
         if edges is None:
             return None
         part = np.searchsorted(edges, self._numbers, side="right")
-        return np.concatenate([[0], np.flatnonzero(np.diff(part)) + 1, [len(self)]])
+        firsts = np.flatnonzero(np.diff(part, prepend=-1))
+        if len(np.unique(part[firsts])) < len(firsts):
+            return None
+        return np.append(firsts, len(self))
 
     def row_in_place(self, index: int) -> NDArray[Any] | None:
         """Give a row where it lies; None where it must be read."""

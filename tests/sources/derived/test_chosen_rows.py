@@ -121,10 +121,36 @@ def test_chosen_rows_may_be_held_and_kept(kind: str, tmp_path: Path) -> None:
 
 
 def test_windows_do_not_cross_from_one_file_to_another(tmp_path: Path) -> None:
-    numbers = [7, 8, 9, 10, 11, 30, 31, 32, 2, 3]
+    numbers = [7, 8, 9, 10, 11, 30, 31, 32, 22, 23]
     windows = NumpyDataset(Subset(images("concatenate", tmp_path), numbers)).windows(2)
     found = [window.numpy()[:, 0, 0].astype(int) // 6 for window in windows]
-    assert [w.tolist() for w in found] == [[7, 8], [8, 9], [10, 11], [30, 31], [31, 32], [2, 3]]
+    assert [w.tolist() for w in found] == [[7, 8], [8, 9], [10, 11], [30, 31], [31, 32], [22, 23]]
+
+
+def test_rows_that_are_looked_up_make_no_recordings(tmp_path: Path) -> None:
+    """They would cut the samples that look them up wherever a row of another file comes."""
+    numbers = np.random.default_rng(0).integers(0, 40, 60)
+    clicks = npdata.concatenate([np.arange(20) + 100 * k for k in range(3)])
+    data = NumpyDataset(item=Subset(images("concatenate", tmp_path), numbers), click=clicks)
+    assert data.borders.tolist() == [0, 20, 40, 60]
+    assert len(data.windows(5)) == 3 * 16
+    train, test = data.split(2 / 3, by="recording")
+    assert set(train // 20).isdisjoint(test // 20)
+
+
+@pytest.mark.parametrize("by", ["recording", "file"])
+@pytest.mark.parametrize("kind", ["concatenate", "stack"])
+def test_a_split_leaves_no_file_in_both_parts(kind: str, by: Any, tmp_path: Path) -> None:
+    numbers = np.random.default_rng(0).integers(0, 40, 200)
+    file_of = numbers // 10 if kind == "concatenate" else numbers
+    found = images(kind, tmp_path)
+    with pytest.raises(FieldError, match="groups="):
+        NumpyDataset(Subset(found, numbers)).split(0.5, by=by)
+    ordered = NumpyDataset(Subset(found, np.sort(numbers)))
+    if (kind, by) == ("stack", "recording"):
+        return  # a sample of a file is no recording
+    train, test = ordered.split(0.5, by=by)
+    assert set(np.sort(file_of)[train]).isdisjoint(np.sort(file_of)[test])
 
 
 @pytest.mark.parametrize("sessions", [3, 4])
