@@ -19,6 +19,7 @@ from npdata.dataset.batch_memory import Allocate, pins_memory
 from npdata.dataset.field import Field
 from npdata.dataset.rows_field import RowsField
 from npdata.errors import ConversionError
+from npdata.sources.derived.chosen_rows import ChosenRows
 from npdata.sources.derived.subset import Places
 from npdata.sources.derived.windows import WindowSource
 
@@ -40,8 +41,8 @@ def words_of(field: RowsField) -> torch.dtype:
 class DeviceField(Field):
     """The samples of `field`, of numbers, whose rows `rows` holds, in `words_of(field)`.
 
-    For a field of windows `rows` are those that windows are made of. `places` says where the rows
-    lie if they are a part.
+    For a field of windows, or of chosen rows, `rows` are those that it is made of. `places` says
+    where the rows lie if they are a part.
     """
 
     def __init__(self, field: RowsField, rows: Tensor, places: Places | None) -> None:
@@ -60,7 +61,9 @@ class DeviceField(Field):
         shape = (len(indices), *source.shape[1:])
         if isinstance(source, WindowSource):
             rows, zeros = source.rows_of(indices)
-            indices = rows.reshape(-1)
+            source, indices = source.rows, rows.reshape(-1)
+        if isinstance(source, ChosenRows):
+            indices = source.numbers[indices]
         if self._places is not None:
             indices = self._places.of(indices)
         device = self._rows.device

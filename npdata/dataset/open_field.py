@@ -18,7 +18,7 @@ from npdata.dataset.varied_field import VariedField
 from npdata.errors import FieldError
 from npdata.sources.base import Source
 from npdata.sources.cache.cache import Cache
-from npdata.sources.cache.cached import cached, why_not_cached
+from npdata.sources.cache.cached import KeptSources, cached, why_not_cached
 from npdata.sources.concatenated.base import EndToEnd
 from npdata.sources.concatenated.concat import ConcatSource
 from npdata.sources.concatenated.parts import require_row_kinds
@@ -65,8 +65,9 @@ def open_fields(
             for cache, most in zip(asked["cache"], asked["cache_bytes"], strict=True)
         ]
     known: _Known = {}
+    with_cache: KeptSources = {}
     fields = tuple(
-        _open_field(label, source, {name: asked[name][k] for name in asked}, known)
+        _open_field(label, source, {name: asked[name][k] for name in asked}, known, with_cache)
         for k, (label, source) in enumerate(zip(labels, sources, strict=True))
     )
     fields = _of_own_lengths(fields, asked, options)
@@ -80,7 +81,11 @@ _Known: TypeAlias = dict[tuple[Any, ...], tuple[Source, Source]]
 
 
 def _open_field(
-    label: str | int, source: SourceLike, asked: Mapping[str, Any], known: _Known
+    label: str | int,
+    source: SourceLike,
+    asked: Mapping[str, Any],
+    known: _Known,
+    with_cache: KeptSources,
 ) -> Field:
     windows = None
     if isinstance(source, Field):
@@ -91,7 +96,7 @@ def _open_field(
         key = (source if isinstance(source, str) else id(source), repr(asked["axis"]), cache)
         if key not in known:
             opened = along_axis(open_source(source), asked["axis"])
-            known[key] = opened, cached(opened, cache)
+            known[key] = opened, cached(opened, cache, with_cache)
         opened, kept = known[key]
         rows = columns_of(decoded(kept, asked["decode"], asked["dtype"]), asked["columns"])
         field = _field_over(label, rows, asked)

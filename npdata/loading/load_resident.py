@@ -83,7 +83,7 @@ def load(
     places: dict[int, Places] = {}
     for held in fields:
         if held.sources and held.used is not None and id(held.used) not in places:
-            places[id(held.used)] = Places(held.used, len(held.field))
+            places[id(held.used)] = Places(held.used, len(held.sources[0]))
     made = map(_field, fields, loading, [places.get(id(held.used)) for held in fields])
     parts = [part.with_fields([next(made) for _ in part.fields]) for part, _ in parts_of(dataset)]
     return rebuilt(dataset, iter(parts))

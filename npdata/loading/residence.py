@@ -24,6 +24,7 @@ from npdata.loading.to_device import lacks
 from npdata.loading.wrapped_datasets import is_direct, parts_of
 from npdata.sampling.order.wrapped import counts_places
 from npdata.sources.base import Source
+from npdata.sources.derived.chosen_rows import ChosenRows
 from npdata.sources.derived.subset import Places
 from npdata.sources.derived.windows import WindowSource
 
@@ -35,7 +36,8 @@ AUTO_SHARE, MOST_SHARE = 0.5, 0.9
 class HeldField:
     """A field as something to load: `nbytes` of `sources`, or of the rows `used` of its source.
 
-    `used` are ascending row numbers, and the same array for fields of one dataset; None: all.
+    `used` are ascending row numbers, and the same array for fields of one dataset, but for those
+    of chosen rows; None: all.
     `obstacle` says why it cannot be held; `quick` whether its rows are read as fast without.
     """
 
@@ -135,7 +137,12 @@ def _held(
     inner: NumpyDataset, field: Field, used: Ints | None, device: torch.device | None
 ) -> HeldField:
     bases = field.source.bases
-    if bases != (field.source,) or not isinstance(field, RowsField):
+    stored = field.source
+    if isinstance(stored, ChosenRows):
+        used = np.unique(stored.numbers if used is None else stored.numbers[used])
+        stored = stored.rows
+        used = None if len(used) == len(stored) else used
+    if bases != (stored,) or not isinstance(field, RowsField):
         used = None
     to_load = tuple(base for base in bases if device is not None or base.access.kind != "memory")
     obstacle = _obstacle_to(inner, field, to_load, device)
@@ -172,8 +179,9 @@ def _obstacle_to(
     lacking = [each for each in (rule.tensor, rule.cast) if lacks(device, each)]
     if lacking:
         return f"{device} has no {lacking[0]}; streamed rows may be cast before, by dtype="
-    made_of = source.made_of if isinstance(source, WindowSource) else (source,)
-    if source.bases != made_of:
+    made_of = source.rows if isinstance(source, WindowSource) else source
+    made_of = made_of.rows if isinstance(made_of, ChosenRows) else made_of
+    if source.bases != (made_of,):
         return f"what its rows are made of is not read row by row on {device}"
     return None
 
@@ -211,7 +219,7 @@ def decide_residence(found: Candidates, *, free: int | None, shared_by: int = 1)
         where_they_lie = "rows are read where they lie: memory and mapped files are as fast"
         return Residence(reason="all rows are in memory already" if required else where_they_lie)
     places = {
-        id(held.used): Places.nbytes(held.used, len(held.field))
+        id(held.used): Places.nbytes(held.used, len(held.sources[0]))
         for held in chosen.values()
         if held.used is not None
     }

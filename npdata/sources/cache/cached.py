@@ -5,6 +5,7 @@ Invariant: a source that needs no cache, or can have none, stays the one it is.
 """
 
 from collections.abc import Sequence
+from typing import TypeAlias
 
 from npdata.runtime.undisturbed import undisturbed
 from npdata.sources.base import Source, with_detail
@@ -20,9 +21,14 @@ _AS_BEFORE = {
 """Why rows of an access are as they were."""
 
 
-def cached(source: Source, cache: Cache | None) -> Source:
+KeptSources: TypeAlias = dict[tuple[Source, Cache], Source]
+"""Sources that were given a cache, as they are with it."""
+
+
+def cached(source: Source, cache: Cache | None, known: KeptSources | None = None) -> Source:
     """Give the rows of a source so that they are decoded once; the source where that changes none.
 
+    Those made of what is `known` are made of the same again, and what is new is added to it.
     OSError where nothing can be written in the folder.
 
     Examples:
@@ -33,7 +39,8 @@ def cached(source: Source, cache: Cache | None) -> Source:
     if cache is None:
         return source
     bases = source.bases
-    made = undisturbed(_cached, bases, cache)  # else an interrupt could leave the folder locked
+    # An interrupt could leave the folder locked.
+    made = undisturbed(_cached, bases, cache, {} if known is None else known)
     kept = [new for new, base in zip(made, bases, strict=True) if new is not base]
     if kept:
         given = source.over(made)
@@ -42,9 +49,12 @@ def cached(source: Source, cache: Cache | None) -> Source:
     return source
 
 
-def _cached(bases: Sequence[Source], cache: Cache) -> list[Source]:
+def _cached(bases: Sequence[Source], cache: Cache, known: KeptSources) -> list[Source]:
     with cache.room() as keep:
-        return [base.cached(keep) for base in bases]
+        for base in bases:
+            if (base, cache) not in known:
+                known[base, cache] = base.cached(keep)
+    return [known[base, cache] for base in bases]
 
 
 def why_not_cached(source: Source) -> str:

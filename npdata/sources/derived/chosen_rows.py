@@ -5,6 +5,7 @@ lies once in a file. Invariant: row i is row `numbers[i]`. Rows are read where t
 but the numbers is kept.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -26,10 +27,16 @@ class ChosenRows(CompositeSource):
         (3, 2, 3)
     """
 
+    rows: Source
+    numbers: Ints
+
     def __init__(self, rows: Source, numbers: Ints) -> None:
+        if isinstance(rows, ChosenRows):
+            numbers = rows.numbers[numbers]
+            rows = rows.rows
         self.rows = rows
         self.made_of = (rows,)
-        self._numbers = numbers
+        self.numbers = numbers
         self._ascending = bool((numbers[1:] >= numbers[:-1]).all())
         self.shape = (len(numbers), *rows.shape[1:])
         self.dtype, self.where, self.access = rows.dtype, rows.where, rows.access
@@ -41,9 +48,19 @@ class ChosenRows(CompositeSource):
         kinds = rows.packings.kinds
         self.packing = kinds[0] if len(kinds) == 1 else None
 
+    bases: Any = OfRows("bases")
     row_layout: Any = OfRows("row_layout")
     ahead_bytes: Any = OfRows("ahead_bytes")
-    rows_in_memory: Any = OfRows("rows_in_memory")
+
+    def over(self, bases: Sequence[Source]) -> "ChosenRows":
+        """Give the rows of these numbers of other rows."""
+        return ChosenRows(self.rows.over(bases), self.numbers)
+
+    @property
+    def rows_in_memory(self) -> int | None:
+        """What of its rows the memory for decoded chunks holds, by their share."""
+        held = self.rows.rows_in_memory
+        return None if held is None else held * len(self) // max(1, len(self.rows))
 
     @property
     def blocks(self) -> Blocks:
@@ -51,7 +68,7 @@ class ChosenRows(CompositeSource):
         blocks = self.rows.blocks
         if not self._ascending or blocks.count > MOST_BLOCKS:
             return super().blocks
-        return Blocks.of_edges(np.searchsorted(self._numbers, blocks.edges()))
+        return Blocks.of_edges(np.searchsorted(self.numbers, blocks.edges()))
 
     @property
     def borders(self) -> Ints | None:
@@ -70,7 +87,7 @@ class ChosenRows(CompositeSource):
         """
         if edges is None:
             return None
-        part = np.searchsorted(edges, self._numbers, side="right")
+        part = np.searchsorted(edges, self.numbers, side="right")
         firsts = np.flatnonzero(np.diff(part, prepend=-1))
         if len(np.unique(part[firsts])) < len(firsts):
             return None
@@ -78,15 +95,15 @@ class ChosenRows(CompositeSource):
 
     def row_in_place(self, index: int) -> NDArray[Any] | None:
         """Give a row where it lies; None where it must be read."""
-        return self.rows.row_in_place(int(self._numbers[index]))
+        return self.rows.row_in_place(int(self.numbers[index]))
 
     def read(self, indices: Ints, out: NDArray[Any]) -> None:
         """Read the rows of these numbers."""
-        self.rows.read(self._numbers[indices], out)
+        self.rows.read(self.numbers[indices], out)
 
     def select(self, indices: Ints, out: "torch.Tensor") -> bool:
         """Pass it on with the numbers of the rows."""
-        return self.rows.select(self._numbers[indices], out)
+        return self.rows.select(self.numbers[indices], out)
 
     def will_need(self, first: int, stop: int) -> None:
         """Pass it on where numbers ascend; else the rows lie anywhere."""
@@ -99,12 +116,12 @@ class ChosenRows(CompositeSource):
             self.rows.dont_need(*self._spanned(first, stop))
 
     def _spanned(self, first: int, stop: int) -> tuple[int, int]:
-        return int(self._numbers[first]), int(self._numbers[stop - 1]) + 1
+        return int(self.numbers[first]), int(self.numbers[stop - 1]) + 1
 
     def cached(self, keep: Keep) -> Source:
         """Give the same rows, of a source that is decoded once."""
         rows = self.rows.cached(keep)
-        return self if rows is self.rows else ChosenRows(rows, self._numbers)
+        return self if rows is self.rows else ChosenRows(rows, self.numbers)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return type(self), (self.rows, self._numbers)
+        return type(self), (self.rows, self.numbers)

@@ -15,6 +15,7 @@ from torch.utils.data import DataLoader, Subset, random_split
 import npdata
 from npdata import NumpyDataset
 from npdata.errors import FieldError, UnsupportedSourceError
+from npdata.loading.residence import candidates_of
 
 IMAGES = np.arange(40 * 6, dtype=np.float32).reshape(40, 2, 3)
 KINDS = ("memory", "npy", "hdf5", "gzip", "stack", "concatenate")
@@ -118,6 +119,34 @@ def test_chosen_rows_may_be_held_and_kept(kind: str, tmp_path: Path) -> None:
             batches = npdata.Loader(ds, 16, shuffle=False, **options)
             together = torch.cat([batch["x"] for batch in batches])
             assert (together.numpy() == IMAGES[numbers]).all()
+
+
+@pytest.mark.parametrize("device", [None, "cpu"])
+def test_a_row_is_held_once_however_often_it_is_chosen(device: Any, tmp_path: Path) -> None:
+    numbers = np.random.default_rng(1).integers(0, 40, 90)
+    found, of_some = images("gzip", tmp_path), np.array([7, 3, 7])
+    ds = NumpyDataset(x=Subset(Subset(found, range(40)), numbers), y=np.arange(90))
+    for data, count in ((ds, len(set(numbers))), (NumpyDataset(x=Subset(found, of_some)), 2)):
+        held = candidates_of(data, asked=True, device=device and torch.device(device)).fields[0]
+        assert held.nbytes == count * IMAGES[0].nbytes
+    for rows in (None, [5, 80, 5]):
+        loader = npdata.Loader(ds, 16, shuffle=True, resident=True, device=device, indices=rows)
+        for batch in loader:
+            assert (batch["x"].numpy() == IMAGES[numbers[batch["y"]]]).all()
+    for batch in npdata.Loader(ds.windows(3), 16, resident=True, device=device):
+        assert (batch["x"].numpy() == IMAGES[numbers[batch["y"]]]).all()
+
+
+@pytest.mark.parametrize("place", ["ram", "folder"])
+def test_both_sides_of_a_pair_are_decoded_once_for_both(place: str, tmp_path: Path) -> None:
+    found, numbers = images("gzip", tmp_path), np.random.default_rng(1).integers(0, 40, 90)
+    cache = place if place == "ram" else tmp_path / place
+    pairs = NumpyDataset(Subset(found, numbers), Subset(found, numbers[::-1]), cache=cache)
+    one, other = pairs[:]
+    assert (one.numpy() == IMAGES[numbers]).all()
+    assert (other.numpy() == IMAGES[numbers[::-1]]).all()
+    assert pairs.sources[0].decoded_chunks == pairs.sources[1].decoded_chunks == 5
+    assert pairs.sources[0].made_of == pairs.sources[1].made_of
 
 
 def test_windows_do_not_cross_from_one_file_to_another(tmp_path: Path) -> None:
