@@ -22,6 +22,7 @@ from npdata.arrays.windows import Edge
 from npdata.dataset.arguments import OPTIONS, SETTINGS, as_field, fields_of
 from npdata.dataset.batch import Batch, SampleForm
 from npdata.dataset.batch_memory import Allocate, batch_memory, plain_memory, staging_memory
+from npdata.dataset.chosen_field import chosen_field
 from npdata.dataset.collate import collate
 from npdata.dataset.field import Field
 from npdata.dataset.from_files import FromFiles
@@ -32,13 +33,12 @@ from npdata.dataset.splits import Splits
 from npdata.dataset.statistics import WithStatistics
 from npdata.dataset.transforms import Bound, Transform, Transforms
 from npdata.dataset.windows import WORDS, Offsets, windowed
-from npdata.errors import FieldError
-from npdata.sampling.order.wrapped import chosen_rows
+from npdata.errors import FieldError, NpdataError
+from npdata.sampling.order.wrapped import chosen_of
 from npdata.sampling.row_numbers import MaskedRows, RowNumbers, SeededRows
 from npdata.sources.base import Source
 from npdata.sources.cache.cache import CachePlace
 from npdata.sources.derived.base import origin
-from npdata.sources.derived.chosen_rows import ChosenRows
 from npdata.sources.derived.columns import Columns
 from npdata.sources.open import SourceLike
 from npdata.sources.packed.decode import Decode
@@ -136,7 +136,7 @@ class NumpyDataset(FromFiles, Splits, WithStatistics, Dataset[Any]):
         copies = flag("copy", copy, FieldError, f"; {as_field('copy')}")
         transforms = Transforms.of(transform, batch_transform, copies)
         names, sources = fields_of(fields, named)
-        sources = tuple(map(_field_or_given, sources))
+        sources = tuple(map(_field_or_given, names or range(len(sources)), sources))
         options: dict[str, Any] = {"dtype": dtype, "decode": decode}
         options |= {"ragged": ragged, "padding": padding, "layout": layout}
         options |= {"columns": columns, "axis": axis}
@@ -455,20 +455,20 @@ def _holding(*parts: Any, **others: Any) -> NumpyDataset:
     return NumpyDataset.__new__(NumpyDataset)._hold(*parts, **others)
 
 
-def _field_or_given(given: Any) -> Any:
+def _field_or_given(label: str | int, given: Any) -> Any:
     """Give the field that a dataset, or a `Subset` of one, stands for; others as they are."""
-    dataset, rows = chosen_rows(given) or (given, None)
-    if not isinstance(dataset, NumpyDataset) or (rows is not None and len(dataset._fields) > 1):
+    dataset = chosen_of(given)
+    chosen = dataset is not given
+    if not isinstance(dataset, NumpyDataset) or (chosen and len(dataset._fields) > 1):
         return given
-    field = _only_field(dataset)
-    if rows is None:
-        return field
-    if not isinstance(field, RowsField):
-        raise FieldError(
-            f"a Subset stands for a field where rows have one shape, and {field.where} has samples "
-            "of another kind; a Subset of the whole dataset may have any"
-        )
-    return field.over(ChosenRows(field.source, rows))
+    try:
+        if not chosen:
+            return _only_field(dataset)
+        _require_unchanged(dataset)
+        return chosen_field(dataset._fields[0], given, functions=dataset._transforms.any)
+    except NpdataError as error:
+        error.add_note(f"while opening field {label!r}")
+        raise
 
 
 def _only_field(dataset: NumpyDataset) -> Field:
@@ -480,6 +480,11 @@ def _only_field(dataset: NumpyDataset) -> Field:
             "give its fields, and functions to the whole: NumpyDataset(**ds.fields, transform=f), "
             "or NumpyDataset(*ds.fields.values(), transform=f) without names"
         )
+    _require_unchanged(dataset)
+    return first
+
+
+def _require_unchanged(dataset: NumpyDataset) -> None:
     changed = _changed_by(type(dataset))
     if changed is not None:
         raise FieldError(
@@ -487,7 +492,6 @@ def _only_field(dataset: NumpyDataset) -> Field:
             "through; give its field, NumpyDataset(ds.fields[0], transform=f), and change samples "
             "in transform="
         )
-    return first
 
 
 def _changed_by(kind: type[NumpyDataset]) -> str | None:

@@ -11,10 +11,9 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch.utils.data import StackDataset, Subset
+from torch.utils.data import StackDataset
 
 from npdata.arrays.dtypes import Ints
-from npdata.arrays.indexing import row_numbers
 from npdata.dataset.field import Field
 from npdata.dataset.numpy_dataset import NumpyDataset
 from npdata.dataset.rows_field import RowsField
@@ -22,7 +21,7 @@ from npdata.errors import DoesNotFitError, LoaderError, an
 from npdata.loading.schedule import Auto
 from npdata.loading.to_device import lacks
 from npdata.loading.wrapped_datasets import is_direct, parts_of
-from npdata.sampling.order.wrapped import counts_places
+from npdata.sampling.order.wrapped import why_unknown
 from npdata.sources.base import Source
 from npdata.sources.derived.chosen_rows import ChosenRows
 from npdata.sources.derived.subset import Places
@@ -115,15 +114,8 @@ def _obstacle_to_all(
     if budget is not None:
         return "memory_budget= bounds the rows that are kept in memory"
     if not parts:
-        subset = dataset
-        while asked is True and type(subset) is Subset:
-            inner: Any = subset.dataset
-            row_numbers(subset.indices, len(inner), masks=False)  # raises if one is not there
-            if not counts_places(subset):
-                given = an(type(subset.indices).__name__)
-                return f"which rows a Subset of {given} reads is not known: give it a list of ints"
-            subset = inner
-        return f"which rows {an(type(dataset).__name__)} reads is not known"
+        name = an(type(dataset).__name__)
+        return why_unknown(dataset) if asked is True else f"which rows {name} reads is not known"
     if device is None:
         return None
     if isinstance(dataset, StackDataset):

@@ -163,9 +163,9 @@ def _cure(source: object) -> str:
         return "give the rows of the field, field.source"
     if hasattr(source, "dataset") and hasattr(source, "indices"):
         return (
-            "a Subset is a field where it is one of a NumpyDataset of one field, by a list, array "
-            "or tensor of row numbers; a Loader takes one of several fields as it is, and one with "
-            "a transform= of its own is Subset(NumpyDataset(**ds.fields, transform=f), "
+            "NumpyDataset(x=subset) takes one of a NumpyDataset of one field, as "
+            "Subset(NumpyDataset(x), rows); a Loader takes one of several fields as it is, and one "
+            "with a transform= of its own is Subset(NumpyDataset(**ds.fields, transform=f), "
             "subset.indices)"
         )
     if hasattr(source, "tensors"):

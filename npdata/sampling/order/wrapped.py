@@ -14,7 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from npdata.arrays.dtypes import Ints
-from npdata.arrays.indexing import array_of
+from npdata.arrays.indexing import array_of, row_numbers
+from npdata.errors import an
 from npdata.runtime.lazy_torch import torch
 
 _FETCHING = "torch.utils.data._utils.fetch"
@@ -120,6 +121,22 @@ def chosen_rows(dataset: Any) -> tuple[Any, Ints | None] | None:
     chosen = chosen.astype(np.int64)  # a copy, as the array of the user may change
     chosen[chosen < 0] += length
     return inner, chosen if rows is None else rows[chosen]
+
+
+def why_unknown(dataset: Any) -> str:
+    """Say why `chosen_rows` gives no rows; raises for indices that reading refuses, as that does.
+
+    Examples:
+        >>> why_unknown(torch.utils.data.Subset("abc", bytearray([0, 2])))
+        'which rows a Subset of a bytearray reads is not known: give it np.asarray(indices)'
+    """
+    while type(dataset) is torch.utils.data.Subset and isinstance(dataset.dataset, Sized):
+        row_numbers(dataset.indices, len(dataset.dataset), masks=False)
+        if not counts_places(dataset):
+            given = an(type(dataset.indices).__name__)
+            return f"which rows a Subset of {given} reads is not known: give it np.asarray(indices)"
+        dataset = dataset.dataset
+    return f"which rows {an(type(dataset).__name__)} reads is not known"
 
 
 def counts_places(subset: Any) -> bool:

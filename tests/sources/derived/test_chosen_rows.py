@@ -14,7 +14,12 @@ from torch.utils.data import DataLoader, Subset, random_split
 
 import npdata
 from npdata import NumpyDataset
-from npdata.errors import FieldError, UnsupportedSourceError
+from npdata.errors import (
+    FieldError,
+    RowIndexError,
+    RowIndexTypeError,
+    UnsupportedSourceError,
+)
 from npdata.loading.residence import candidates_of
 
 IMAGES = np.arange(40 * 6, dtype=np.float32).reshape(40, 2, 3)
@@ -213,12 +218,44 @@ def test_what_stands_for_no_field_is_refused_with_what_to_write() -> None:
     two = NumpyDataset(IMAGES, np.arange(40))
     with pytest.raises(UnsupportedSourceError, match="a Loader takes one of several fields"):
         NumpyDataset(Subset(two, [0]))
-    with pytest.raises(UnsupportedSourceError, match="list, array or tensor of row numbers"):
-        NumpyDataset(Subset(NumpyDataset(IMAGES), [40]))
-    with pytest.raises(UnsupportedSourceError, match="list, array or tensor of row numbers"):
+    with pytest.raises(UnsupportedSourceError, match=r"as Subset\(NumpyDataset\(x\), rows\)"):
         NumpyDataset(Subset(IMAGES, [0]))
     lengths = npdata.ragged(np.arange(6), lengths=[1, 2, 3])
     with pytest.raises(FieldError, match="where rows have one shape"):
         NumpyDataset(Subset(NumpyDataset(lengths), [0]))
-    with pytest.raises(FieldError, match="no functions"):
-        NumpyDataset(x=Subset(NumpyDataset(IMAGES, transform=abs), [0]))
+
+
+@pytest.mark.parametrize(
+    ("indices", "error", "message"),
+    [
+        ([1, 40], RowIndexError, "row 40 at position 1 of the indices is out of range"),
+        (np.arange(40) < 3, RowIndexTypeError, r"takes np\.flatnonzero\(mask\)"),
+        (np.array([0.0, 1.0]), RowIndexTypeError, r"array\.astype\(np\.int64\)"),
+        (np.zeros((4, 2), int), RowIndexTypeError, "in one dimension"),
+        (NumpyDataset(np.arange(3)).fields[0], FieldError, r"give it np\.asarray\(indices\)"),
+    ],
+    ids=["1-based", "mask", "floats", "pairs", "field"],
+)
+def test_indices_that_choose_no_rows_are_refused_as_where_they_are_read(
+    indices: Any, error: type[Exception], message: str
+) -> None:
+    with pytest.raises(error, match=message) as caught:
+        NumpyDataset(x=Subset(NumpyDataset(IMAGES), indices))
+    assert caught.value.__notes__ == ["while opening field 'x'"]
+
+
+def test_functions_and_windows_of_chosen_rows_are_given_to_the_whole() -> None:
+    functions, windows = NumpyDataset(i=IMAGES, transform=abs), NumpyDataset(IMAGES).windows(2)
+    for dataset in (functions, windows):
+        with pytest.raises(FieldError, match="no functions and no windows") as caught:
+            NumpyDataset(x=Subset(dataset, [0]))
+    whole = "NumpyDataset(x=Subset(NumpyDataset(ds.fields[0]), rows), transform=f)"
+    in_batch = "batch_transform=lambda b: {**b, 'x': windows[b['row']]}"
+    assert whole in str(caught.value)
+    assert in_batch in str(caught.value)
+    names = {"NumpyDataset": NumpyDataset, "Subset": Subset, "ds": NumpyDataset(IMAGES)}
+    made = eval(whole, names | {"rows": [5], "f": lambda sample: {"x": -sample["x"]}})
+    assert (made[0]["x"].numpy() == -IMAGES[5]).all()
+    function = eval(in_batch.removeprefix("batch_transform="), {"windows": windows})
+    made = NumpyDataset(row=np.array([7, 3]), batch_transform=function)
+    assert (made[:]["x"].numpy() == IMAGES[[[7, 8], [3, 4]]]).all()
