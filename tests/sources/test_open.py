@@ -288,6 +288,15 @@ class TestRaw:
         ds = npdata.stack([path], dtype=dtype, shape=-1)
         np.testing.assert_array_equal(ds[0], wanted)
 
+    @pytest.mark.parametrize("name", ["float", "int", "cfloat", "half", "long", "double"])
+    def test_a_name_of_torch_is_what_torch_means_by_it(self, tmp_path: Path, name: str) -> None:
+        """To NumPy, "float" is float64."""
+        stored = torch.arange(8).to(getattr(torch, name))
+        stored.numpy().tofile(tmp_path / "x.bin")
+        found = NumpyDataset.from_raw(tmp_path / "x.bin", dtype=f"torch.{name}")[:]
+        assert found.dtype == stored.dtype
+        assert torch.equal(found, stored)
+
     def test_dtype_is_for_paths(self) -> None:
         with pytest.raises(TypeError, match="describe a raw file"):
             open_source(X, dtype="u2")

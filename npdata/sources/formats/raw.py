@@ -108,7 +108,9 @@ def _counted(
 
 def _dtype(path: str | os.PathLike[str], dtype: "DTypeLike | torch.dtype") -> DType:
     name = str(dtype)
-    given: Any = name.removeprefix("torch.") if name.startswith("torch.") else dtype
+    given: Any = dtype
+    if name.startswith("torch."):  # torch.float is float32, and float64 to NumPy
+        given = str(getattr(torch, name.removeprefix("torch."), name)).removeprefix("torch.")
     try:
         found: DType = np.dtype(given)
     except (TypeError, ValueError, SyntaxError) as error:
