@@ -12,6 +12,8 @@ from npdata.dataset.field import Field
 from npdata.errors import FieldError
 from npdata.sources.base import Source
 from npdata.sources.concatenated.base import EndToEnd
+from npdata.sources.concatenated.concat import ConcatSource
+from npdata.sources.concatenated.varied import RaggedRowParts
 from npdata.sources.derived.base import DerivedSource
 from npdata.sources.hdf5.groups import GroupsSource, files_of_groups, require_equal_groups
 from npdata.sources.hdf5.open import is_open_dataset
@@ -79,7 +81,9 @@ def _stored(source: Source) -> Source:
     """Give the rows as they are stored, of rows that each come from one of these."""
     while isinstance(source, DerivedSource):
         source = source.rows
-    return source
+    parts = source.parts if isinstance(source, RaggedRowParts) else ()
+    # Files whose rows are of one shape are one part.
+    return parts[0] if len(parts) == 1 and isinstance(parts[0], ConcatSource) else source
 
 
 def _lengths_of_files(fields: Sequence[Field]) -> dict[str | int, tuple[FileList, Ints]]:

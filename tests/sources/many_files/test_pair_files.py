@@ -379,3 +379,14 @@ def test_files_of_one_name_with_other_numbers_of_rows_are_not_laid_beside_each_o
     if form == "list":
         alone = {field: sum(map(npdata.NumpyDataset, each)) for field, each in named.items()}
         assert len(npdata.NumpyDataset(alone)) == 5  # as the error says
+
+
+def test_files_of_ragged_rows_have_as_many_rows_as_those_of_their_names(tmp_path: Path) -> None:
+    for field, counts in {"x": (3, 2), "y": (2, 3)}.items():
+        (tmp_path / field).mkdir()
+        for k, count in enumerate(counts):
+            np.save(tmp_path / field / f"{k}.npy", np.zeros((count, 4)))
+    x = npdata.concatenate(f"{tmp_path}/x/*.npy")
+    y = npdata.concatenate(f"{tmp_path}/y/*.npy", ragged="list")
+    with pytest.raises(FieldError, match=r"of field 'x' has 3 rows, and .* of field 'y' has 2"):
+        npdata.NumpyDataset(x=x, y=y)
