@@ -22,6 +22,8 @@ from npdata.sources.derived.base import CompositeSource, OfRows
 class ChosenRows(CompositeSource):
     """The rows of `rows` with these `numbers`, int64 in [0, len(rows)).
 
+    Of chosen rows, `rows` are those that they were chosen of.
+
     Examples:
         >>> ChosenRows(npdata.open_source("x.npy"), np.array([4, 4, 0])).shape
         (3, 2, 3)
