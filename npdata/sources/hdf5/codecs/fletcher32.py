@@ -25,7 +25,7 @@ def checksum(data: NDArray[np.uint8]) -> int:
     for start in range(0, len(words), WORDS):
         part = words[start : start + WORDS]
         sums = np.cumsum(part, dtype=np.uint64)
-        high = (high + low * len(part) + int(sums.sum())) % (65535 << 32)
+        high += low * len(part) + int(sums.sum())
         low += int(sums[-1])
     if len(data) % 2:
         low += int(data[-1]) << 8

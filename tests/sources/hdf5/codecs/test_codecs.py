@@ -170,6 +170,22 @@ def test_the_checksum_is_hdf5s(data: bytes) -> None:
     assert ((found & 0xFFFF) - low) % 65535 == ((found >> 16) - high) % 65535 == 0
 
 
+def test_a_checksum_that_is_a_multiple_of_65535_is_not_taken_for_that_of_zeros(
+    tmp_path: Path,
+) -> None:
+    # The last word counts once, the one before it twice: their sum is 65535 << 32.
+    counted = np.arange(1 << 17, 0, -1)
+    words = np.where((counted <= 92682) & (counted != 55607), 65535, 0).astype(">u2")
+    data = words.view(np.uint8)
+    with h5py.File(tmp_path / "d.h5", "w") as file:
+        file.create_dataset("x", data=data, chunks=data.shape, fletcher32=True)
+    source = open_source(f"{tmp_path / 'd.h5'}::x")
+    assert source.access.kind == "decoded"
+    out = np.empty_like(data)
+    source.read_run(0, out)
+    assert (out == data).all()
+
+
 @given(st.sampled_from(sorted(DECODERS)), st.binary(max_size=400), st.integers(0, 500))
 def test_any_bytes_decode_or_are_a_value_error(code: int, data: bytes, raw: int) -> None:
     step = Filter(id=code, values=(0, 3, 4, 0, 2), name=DECODERS[code].name)
