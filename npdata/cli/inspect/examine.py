@@ -101,8 +101,7 @@ def _in_place(where: str, source: Source) -> DatasetReport:
     ordered = row is None or row.contiguous or not len(source)
     stored = _stored(source, "C order" if ordered else "Fortran order")
     source.close()
-    advice = (*_columns(where, stored), *advise(stored, where=where))
-    return DatasetReport(where=where, stored=stored, advice=advice)
+    return _advised(where, stored)
 
 
 def _members(path: str, named: str | None) -> Iterator[DatasetReport]:
@@ -131,7 +130,12 @@ def _member(where: str, path: str, name: str) -> DatasetReport:
         access=source.access,
         filters=(Filter(id=0, values=(), name=source.method),),
     )
-    return DatasetReport(where=where, stored=stored, advice=advise(stored, where=where))
+    return _advised(where, stored)
+
+
+def _advised(where: str, stored: Stored) -> DatasetReport:
+    advice = (*_columns(where, stored), *advise(stored, where=where))
+    return DatasetReport(where=where, stored=stored, advice=advice)
 
 
 def _hdf5(report: FileReport, name: str, seen: Seen) -> FileReport:

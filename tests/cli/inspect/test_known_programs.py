@@ -1,6 +1,7 @@
 """Files of well-known programs are recognised by `inspect`, with a line that opens them."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import h5py
@@ -88,6 +89,15 @@ def test_a_table_of_pandas_without_its_indexes(
     assert set(ds[0]) == {"index", "Sepal.Length"}
     assert ds[3]["Sepal.Length"] == 1.5
     assert "60 arrays" in line(capsys, "t.h5::df/_i_table")
+
+
+@pytest.mark.parametrize("save", [np.savez, np.savez_compressed])
+def test_a_table_of_numbers_and_text_in_a_zip(
+    in_folder: Path, capsys: pytest.CaptureFixture[str], save: Callable[..., None]
+) -> None:
+    save("t.npz", t=np.array([(1.5, b"a"), (2.5, b"b")], [("x", "f8"), ("kind", "S1")]))
+    ds = pasted(line(capsys, "t.npz"), "a dataset of its columns of numbers:")
+    assert ds[1]["x"] == 2.5
 
 
 def test_a_frame_of_pandas(in_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
