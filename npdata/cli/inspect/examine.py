@@ -229,7 +229,7 @@ def _meanings(where: str, examined: Examined) -> Iterator[str]:
 def _columns(where: str, stored: Stored, coded: tuple[str, ...] = ()) -> Iterator[str]:
     """Name the columns of numbers of records that hold text, objects or codes as well."""
     for name in coded:
-        yield f"codes of names; a dataset of them:\nnpdata.NumpyDataset('{where}.{name}')"
+        yield f"codes of names; a dataset of them:\nnpdata.NumpyDataset({f'{where}.{name}'!r})"
     names = tuple(name for name in numeric_columns(stored.dtype) if name not in coded)
     if stored.sample.kind == "refused" and names:
         call = f"npdata.NumpyDataset({where!r}, columns={names!r})"

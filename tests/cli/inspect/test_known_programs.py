@@ -188,11 +188,11 @@ def test_cells_of_anndata(in_folder: Path, capsys: pytest.CaptureFixture[str]) -
 def test_codes_of_anndata_0_6_are_a_field_of_their_own(
     in_folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    with h5py.File("old.h5ad", "w") as file:
+    with h5py.File("ann's.h5ad", "w") as file:
         dtype = [("index", "S4"), ("kind", "i1"), ("n", "f4")]
         file["obs"] = np.array([(b"a", 1, 2), (b"b", 0, 3)], dtype)
         file["uns/kind_categories"] = np.array([b"B", b"T"])
-    text = line(capsys, "old.h5ad")
+    text = line(capsys, "ann's.h5ad")
     assert "kind" not in text.partition("columns=(")[2].partition(")")[0]
     assert pasted(text, "codes of names; a dataset of them:").fields[0].categories == ("B", "T")
     assert pasted(text, "its columns of numbers:")[1]["n"] == 3
