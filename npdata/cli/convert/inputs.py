@@ -5,7 +5,6 @@ it is either opened or listed with the reason why not, before anything is writte
 was named by itself is opened, or that is an error. It reads no rows.
 """
 
-import glob
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,7 +23,7 @@ from npdata.sources.formats.raw import RawFormat, open_raw
 from npdata.sources.hdf5.catalog import Listed, count_attributes, list_datasets
 from npdata.sources.hdf5.open import source_of
 from npdata.sources.many_files.file_list import SEPARATOR, split_member
-from npdata.sources.many_files.find_files import find_files
+from npdata.sources.many_files.find_files import find_files, is_pattern
 from npdata.sources.open import Identified, open_source
 
 ManyFiles: TypeAlias = Literal["stack", "concatenate"]
@@ -77,9 +76,8 @@ def open_inputs(texts: Sequence[str], raw: RawFormat | None, how: ManyFiles | No
 
 
 def _is_many(text: str) -> bool:
-    path = split_member(text)[0]
-    searched = Path(path).is_dir() or (glob.has_magic(text) and not Path(path).exists())
-    return path != "" and searched
+    path, _ = split_member(text)
+    return path != "" and (Path(path).is_dir() or is_pattern(path))
 
 
 def _many(text: str, raw: RawFormat | None, how: ManyFiles | None) -> tuple[Array, list[str]]:

@@ -49,6 +49,7 @@ def test_piped_output_is_plain_text_and_says_what_was_done(tmp_path: Path, x: np
     [
         (("x.npy",), "required"),
         (("none.npy", "y.h5"), "No such file"),
+        (("none.h5::*", "y.h5"), "none.h5: No such file"),
         (("x.npy", "nowhere/y.h5"), "no folder"),
         (("x.npy", "y.parquet"), "has to end in one of .npy"),
         (("x.npy", "."), "has to end in"),
