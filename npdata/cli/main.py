@@ -65,7 +65,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except WRONG as error:
         return _failed(name, error, USAGE)
     except (NpdataError, OSError) as error:
-        _drop_unwritten(sys.stdout)
         return _failed(name, error, FAILED)
     return code
 
@@ -118,6 +117,7 @@ def _open_closed_streams() -> None:
 
 
 def _failed(name: str, why: str | Exception, code: int) -> int:
+    _drop_unwritten(sys.stdout)
     with suppress(OSError):  # a full disk, or nobody who reads
         print(f"{name}: {_message(why)}", file=sys.stderr, flush=True)
     _drop_unwritten(sys.stderr)

@@ -3,6 +3,7 @@
 import argparse
 import io
 import os
+import re
 import shlex
 import subprocess
 import sys
@@ -93,6 +94,14 @@ def test_output_that_goes_nowhere_ends_without_a_traceback(
         for option in ("--json", "--help"):
             done = shell(f"npdata inspect x.npy {option} {output}", tmp_path, python)
             assert (done.returncode, done.stderr) == (code, message)
+
+
+@HAS_FULL
+def test_output_on_a_full_disk_keeps_the_exit_code_of_wrong_usage(tmp_path: Path) -> None:
+    np.save(tmp_path / "t.npy", np.array([b"text"]))
+    done = shell("npdata inspect t.npy --json --plot t.png > /dev/full", tmp_path)
+    assert done.returncode == 2
+    assert re.fullmatch("npdata inspect: .* none to be read\n", done.stderr)
 
 
 @pytest.mark.parametrize("error", ["2>&-", pytest.param("2> /dev/full", marks=HAS_FULL)])
