@@ -10,7 +10,7 @@ import warnings
 from pathlib import Path
 from typing import Any
 
-from npdata.cli.console import UsageError
+from npdata.cli.console import UsageError, printable
 from npdata.cli.output_file import new_output, target_of
 from npdata.errors import require
 
@@ -49,5 +49,6 @@ def save_figure(figure: Any, path: str) -> None:
 
 
 def shortened(name: str) -> str:
-    """Give a name that fits a title: 80 letters, without its middle where it is longer."""
+    """Give a name as `printable`, 80 letters for a title: longer ones without their middle."""
+    name = printable(name)
     return name if len(name) <= 80 else f"{name[:40]}…{name[-40:]}"

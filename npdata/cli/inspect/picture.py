@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from npdata.arrays.dtypes import Ints
-from npdata.cli.console import bytes_text, count_text, shape_text
+from npdata.cli.console import bytes_text, count_text, printable, shape_text
 from npdata.cli.files import opened
 from npdata.cli.inspect.report import Stored
 from npdata.cli.plot import new_figure, shortened
@@ -163,7 +163,7 @@ def _draw_values(axis: Any, stored: Stored, picked: Picked) -> str:
     finite = values[np.isfinite(values)]
     axis.set_yticks([])
     if not len(finite):
-        text = reason or "no finite values up to 1e300"
+        text = printable(reason) or "no finite values up to 1e300"
         axis.text(0.5, 0.5, text, ha="center", fontsize=8, wrap=True, parse_math=False)
         axis.set_axis_off()
         return ""

@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import h5py
 import numpy as np
@@ -337,6 +338,17 @@ def test_a_picture_is_drawn_of_all_kinds_of_arrays(folder: Path) -> None:
     assert Path("a.png").read_bytes().startswith(b"\x89PNG")
     assert Path("b.svg").read_text().startswith("<?xml")
     assert Path("c.pdf").read_bytes().startswith(b"%PDF")
+
+
+@pytest.mark.skipif(sys.platform == "darwin", reason="it takes no name that is no UTF-8")
+def test_a_picture_shows_a_name_that_is_no_text(in_folder: Path) -> None:
+    name, damaged = (os.fsdecode(b"a\xff\x1b." + suffix) for suffix in (b"npy", b"h5"))
+    np.save(name, np.zeros((9, 5)))
+    with h5py.File(damaged, "w") as file:
+        rows = file.create_dataset("x", (9, 5), "f8", chunks=(9, 5), compression="gzip")
+        rows.id.write_direct_chunk((0, 0), b"no stream of zlib")
+    assert main(["inspect", name, damaged, "--plot", "a.svg"]) == 0
+    ElementTree.parse("a.svg")
 
 
 def test_a_picture_is_drawn_of_floats_that_are_large_or_close(folder: Path) -> None:
