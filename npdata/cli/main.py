@@ -127,7 +127,7 @@ def _failed(name: str, why: str | Exception, code: int) -> int:
 def _message(why: str | Exception) -> str:
     """Give the path and the reason of an OSError as other commands write them."""
     if isinstance(why, OSError) and why.strerror:
-        where = "" if why.filename is None else f"{printable(os.fsdecode(why.filename))}: "
+        where = f"{printable(os.fsdecode(why.filename))}: " if why.filename else ""
         return f"{where}{why.strerror}"
     return "\n".join(map(printable, str(why).split("\n")))
 

@@ -125,7 +125,7 @@ def _batch_size(asked: int | None, paths: Sequence[str], row_bytes: int, free: i
 
 def _one_array(text: str, raw: RawFormat | None) -> tuple[str | None, str]:
     """Give the format of a file, and the place of its array where it holds one alone."""
-    if Path(text).is_dir():
+    if text and Path(text).is_dir():
         raise UsageError(f"{text} is a folder: name one of its files, whose rows are read alike")
     if raw is not None:
         identified(text, raw)

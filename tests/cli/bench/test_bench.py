@@ -188,6 +188,7 @@ def test_the_picture_is_drawn(files, capsys):
     ("arguments", "message"),
     [
         (["nowhere.npy"], "npdata bench: nowhere.npy: No such file or directory"),
+        ([""], "npdata bench: the path is empty"),
         (["x.npy/x"], "npdata bench: x.npy/x: no such file; an array of a file comes after '::'"),
         (["none.npz"], "none.npz holds no array"),
         (["d.npz"], "name one"),
