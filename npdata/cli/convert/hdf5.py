@@ -23,7 +23,7 @@ from npdata.arrays.blocks import BLOCK_BYTES
 from npdata.arrays.dtypes import DType
 from npdata.cli.console import UsageError
 from npdata.cli.convert.formats import ALIGNMENT, ZLIB_LEVEL, Array, Encoded, Format, Write, naming
-from npdata.sources.hdf5.codecs.base import igzip_lib
+from npdata.sources.hdf5.codecs.packages import igzip_lib
 from npdata.sources.hdf5.open import open_hdf5
 from npdata.sources.hdf5.rows.tiling import Tiling
 

@@ -5,7 +5,6 @@ makes more than `limit` bytes, touches no h5py object and keeps no state, so tha
 call it; data that does not decode is a ValueError that says what is wrong with it.
 """
 
-import importlib
 import struct
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -56,26 +55,3 @@ def room(size: int, limit: int, into: NDArray[np.uint8] | None) -> NDArray[np.ui
     """Give memory for the bytes that a stream declares, `into` if it fits; as `require_room`."""
     require_room(size, limit)
     return into if into is not None and len(into) == size else np.empty(size, np.uint8)
-
-
-def optional(name: str, *needs: str) -> Any:
-    """Give the module `name`, or None where it is not installed, or lacks one of `needs`.
-
-    Examples:
-        >>> optional("math", "sqrt").sqrt(4.0), optional("math", "zlib"), optional("no_such_module")
-        (2.0, None, None)
-    """
-    try:
-        module = importlib.import_module(name)
-    except ImportError:
-        return None
-    return module if all(hasattr(module, need) for need in needs) else None
-
-
-igzip_lib = optional("isal.igzip_lib")
-libdeflate = optional("deflate", "zlib_decompress", "DeflateError")
-blosc = optional("numcodecs.blosc")
-lz4 = optional("numcodecs.lz4")
-zstd = optional("numcodecs.zstd")
-
-MISSING = "the package numcodecs: pip install 'npdata[codecs]'" if zstd is None else None

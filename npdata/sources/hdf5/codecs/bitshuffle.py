@@ -11,15 +11,8 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from npdata.sources.hdf5.codecs import lz4, zstd
-from npdata.sources.hdf5.codecs.base import (
-    MISSING,
-    Bytes,
-    Decoder,
-    as_array,
-    header_of,
-    require_room,
-)
+from npdata.sources.hdf5.codecs import lz4, packages, zstd
+from npdata.sources.hdf5.codecs.base import Bytes, Decoder, as_array, header_of, require_room
 
 TARGET_BYTES = 8192
 MULTIPLE = 8
@@ -98,4 +91,6 @@ def _compressed(
     return out
 
 
-BITSHUFFLE = Decoder(name="bitshuffle", by="NumPy, numcodecs", decode=decompress, missing=MISSING)
+BITSHUFFLE = Decoder(
+    name="bitshuffle", by="NumPy, numcodecs", decode=decompress, missing=packages.NO_NUMCODECS
+)

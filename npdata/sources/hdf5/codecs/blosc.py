@@ -5,15 +5,8 @@ import struct
 import numpy as np
 from numpy.typing import NDArray
 
-from npdata.sources.hdf5.codecs.base import (
-    MISSING,
-    Bytes,
-    Decoder,
-    as_array,
-    blosc,
-    header_of,
-    room,
-)
+from npdata.sources.hdf5.codecs import packages
+from npdata.sources.hdf5.codecs.base import Bytes, Decoder, as_array, header_of, room
 
 HEADER = struct.Struct("<4BIII")
 SNAPPY = 3
@@ -30,10 +23,10 @@ def decompress(
     if stored != len(source):
         raise ValueError(f"the blosc frame declares {stored} bytes and has {len(source)}")
     try:
-        blosc.decompress(source, out)
+        packages.blosc.decompress(source, out)
     except (RuntimeError, ValueError) as error:
         raise ValueError(f"the blosc frame is damaged: {error}") from None
     return out
 
 
-BLOSC = Decoder(name="blosc", by="numcodecs", decode=decompress, missing=MISSING)
+BLOSC = Decoder(name="blosc", by="numcodecs", decode=decompress, missing=packages.NO_NUMCODECS)

@@ -9,7 +9,8 @@ import zlib
 import numpy as np
 from numpy.typing import NDArray
 
-from npdata.sources.hdf5.codecs.base import Bytes, Decoder, as_array, igzip_lib, libdeflate
+from npdata.sources.hdf5.codecs.base import Bytes, Decoder, as_array
+from npdata.sources.hdf5.codecs.packages import igzip_lib, libdeflate
 
 LARGEST = (1 << 32) - 1
 """libdeflate takes the number of bytes that may come out as 32 bits."""

@@ -6,7 +6,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from npdata.sources.hdf5.codecs.base import MISSING, Bytes, Decoder, as_array, header_of, lz4, room
+from npdata.sources.hdf5.codecs import packages
+from npdata.sources.hdf5.codecs.base import Bytes, Decoder, as_array, header_of, room
 
 HEADER = struct.Struct(">QI")
 LENGTH = struct.Struct(">I")
@@ -17,7 +18,7 @@ def block(data: NDArray[np.uint8], out: NDArray[np.uint8]) -> None:
     # numcodecs wants the decoded size before the block.
     framed = struct.pack("<I", len(out)) + data.tobytes()
     try:
-        lz4.decompress(framed, out)
+        packages.lz4.decompress(framed, out)
     except (RuntimeError, ValueError) as error:
         raise ValueError(f"the LZ4 block is damaged: {error}") from None
 
@@ -52,4 +53,4 @@ def decompress(
     return out
 
 
-LZ4 = Decoder(name="lz4", by="numcodecs", decode=decompress, missing=MISSING)
+LZ4 = Decoder(name="lz4", by="numcodecs", decode=decompress, missing=packages.NO_NUMCODECS)

@@ -3,7 +3,8 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from npdata.sources.hdf5.codecs.base import MISSING, Bytes, Decoder, as_array, room, zstd
+from npdata.sources.hdf5.codecs import packages
+from npdata.sources.hdf5.codecs.base import Bytes, Decoder, as_array, room
 
 MAGIC = b"\x28\xb5\x2f\xfd"
 
@@ -31,7 +32,7 @@ def block(frame: NDArray[np.uint8], out: NDArray[np.uint8]) -> None:
     if size != len(out):
         raise ValueError(f"the zstd frame declares {size} bytes, not {len(out)}")
     try:
-        zstd.decompress(frame, out)
+        packages.zstd.decompress(frame, out)
     except RuntimeError as error:
         raise ValueError(f"the zstd frame is damaged: {error}") from None
 
@@ -46,4 +47,4 @@ def decompress(
     return out
 
 
-ZSTD = Decoder(name="zstd", by="numcodecs", decode=decompress, missing=MISSING)
+ZSTD = Decoder(name="zstd", by="numcodecs", decode=decompress, missing=packages.NO_NUMCODECS)

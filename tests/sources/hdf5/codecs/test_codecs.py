@@ -18,8 +18,9 @@ from processes import HANG
 
 from npdata import NumpyDataset, errors, open_source
 from npdata.sources.hdf5.codecs import deflate
-from npdata.sources.hdf5.codecs.base import UndoFilter, optional
+from npdata.sources.hdf5.codecs.base import UndoFilter
 from npdata.sources.hdf5.codecs.fletcher32 import checksum
+from npdata.sources.hdf5.codecs.packages import optional
 from npdata.sources.hdf5.codecs.pipeline import DECODERS, decode_chunk
 from npdata.sources.hdf5.codecs.shuffle import SMALL, unshuffle
 from npdata.sources.hdf5.examine.creation_properties import Filter
