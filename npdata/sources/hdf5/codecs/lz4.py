@@ -10,7 +10,7 @@ from npdata.sources.hdf5.codecs import packages
 from npdata.sources.hdf5.codecs.base import Bytes, Decoder, as_array, header_of, room
 
 HEADER = struct.Struct(">QI")
-LENGTH = struct.Struct(">I")
+LENGTH_BYTES = 4
 
 
 def block(data: NDArray[np.uint8], out: NDArray[np.uint8]) -> None:
@@ -25,11 +25,11 @@ def block(data: NDArray[np.uint8], out: NDArray[np.uint8]) -> None:
 
 def stored_block(source: NDArray[np.uint8], place: int, what: str) -> tuple[Any, int]:
     """Give the block that begins at `place` with its length, and where it ends."""
-    (length,) = LENGTH.unpack(source[place : place + LENGTH.size].tobytes().ljust(4, b"\xff"))
-    end = place + LENGTH.size + length
+    begin = place + LENGTH_BYTES
+    end = begin + int.from_bytes(source[place:begin].tobytes(), "big")
     if end > len(source):
         raise ValueError(f"the {what} data breaks off inside a block")
-    return source[place + LENGTH.size : end], end
+    return source[begin:end], end
 
 
 def decompress(
