@@ -32,8 +32,8 @@ DECODERS: dict[int, Decoder] = {
     32008: BITSHUFFLE,
     32015: ZSTD,
 }
-SAME_LENGTH = {2: 0, 3: 4}
-"""The filters whose output has the length of their input, and what they add to it."""
+ADDED_BYTES = {2: 0, 3: 4}
+"""By how many bytes a filter makes any input longer, of those that do not compress."""
 
 
 def missing_decoder(step: Filter) -> str | None:
@@ -54,8 +54,8 @@ def stage_limits(filters: Sequence[Filter], raw: int) -> list[tuple[int, bool]]:
     size, exact = raw, True
     for step in filters:
         limits.append((size, exact))
-        if step.id in SAME_LENGTH:
-            size += SAME_LENGTH[step.id]
+        if step.id in ADDED_BYTES:
+            size += ADDED_BYTES[step.id]
         else:
             # What no compressor makes of its input, even where it does not compress.
             size, exact = size + size // 4 + 65536, False
