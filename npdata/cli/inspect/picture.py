@@ -121,7 +121,7 @@ def as_image(row: NDArray[Any]) -> NDArray[Any] | None:
         return None
     if row.dtype == np.uint8:
         return row
-    values = np.nan_to_num(_drawable(np.abs(row) if row.dtype.kind == "c" else row))
+    values = np.nan_to_num(_drawable(row))
     values -= values.min()
     return values / (values.max() or 1.0)
 
@@ -159,7 +159,7 @@ def _picked(where: str, stored: Stored, raw: RawFormat | None) -> Picked:
 def _draw_values(axis: Any, stored: Stored, picked: Picked) -> str:
     numbers, rows, reason = picked
     kind = stored.dtype.kind
-    values = _drawable((np.abs(rows) if kind == "c" else rows).reshape(-1))
+    values = _drawable(rows.reshape(-1))
     finite = values[np.isfinite(values)]
     axis.set_yticks([])
     if not len(finite):
@@ -201,6 +201,6 @@ def _draw_rows(axis: Any, stored: Stored, picked: Picked) -> None:
 
 
 def _drawable(values: NDArray[Any]) -> NDArray[np.float64]:
-    """Give values with NaN for those beyond 1e300, where matplotlib finds no ticks."""
-    wide = values.astype(np.float64)
+    """Give values, complex ones by magnitude; NaN beyond 1e300, where matplotlib finds no ticks."""
+    wide = (np.abs(values) if values.dtype.kind == "c" else values).astype(np.float64)
     return np.where(np.abs(wide) <= 1e300, wide, np.nan)
