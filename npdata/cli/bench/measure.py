@@ -118,10 +118,11 @@ def _timed(
         for (order, method), candidate in turns.items():
             # A batch may take longer than a pass should; no method takes more than its share.
             left = share - sum(one.seconds for one in passes[order, method])
-            if number == 0 or left > 0:
+            if left > 0:
                 show(f"{order}: {method.name}, pass {number + 1} of {rounds}")
-                limits = {"seconds": share / rounds, "most_seconds": left}
-                one = time_pass(candidate, batches=_PASS_BATCHES, **limits)
+                one = time_pass(
+                    candidate, seconds=share / rounds, batches=_PASS_BATCHES, most_seconds=left
+                )
                 passes[order, method].append(one)
     return passes
 
