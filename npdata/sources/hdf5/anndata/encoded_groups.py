@@ -57,8 +57,7 @@ def open_encoded(path: str, name: str, options: Hdf5Options) -> Source | None:
     path = absolute_path(path)
     with opened_anew(path, options.locking) as file:
         group = _group(file, name, options)
-        kind = None if group is None else encoded_kind(group)
-        if group is None or kind is None:
+        if group is None or (kind := encoded_kind(group)) is None:
             return None
         where = f"{path}::{group.name}"
         parts = _parts(where, group, kind, options)
@@ -69,12 +68,13 @@ def open_encoded(path: str, name: str, options: Hdf5Options) -> Source | None:
             data, indices, indptr = (open_hdf5(path, part, options) for part in parts)
             return CsrSource(data, indices, indptr, shape)
         if kind == "categorical":
-            names = parts[1]
+            codes, categories = parts
             if isinstance(group["categories"], h5py.Group):
-                names += "/values"  # text that may be missing, of which no category is
-            return open_labels(open_hdf5(path, parts[0], options), path, names, where, options)
+                categories += "/values"  # text that may be missing, of which no category is
+            return open_labels(open_hdf5(path, codes, options), path, categories, where, options)
         _require_all(where, group["mask"])
-        return open_hdf5(path, parts[0], options)
+        values, _ = parts
+        return open_hdf5(path, values, options)
 
 
 def _group(file: h5py.File, name: str, options: Hdf5Options) -> h5py.Group | None:
