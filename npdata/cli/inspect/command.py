@@ -136,9 +136,9 @@ def _files(reports: Sequence[FileReport]) -> str:
 def _cells(kind: Kind) -> tuple[Any, ...]:
     """Give the cells of the largest array, with the sizes and the sums of all."""
     stored = kind.largest.stored
-    access = stored.access.kind if stored is not None and kind.largest.readable else "refused"
     if stored is None:
-        return "", "", "", styled(access), ""
+        return "", "", "", styled("refused"), ""
+    access = stored.access.kind if kind.largest.readable else "refused"
     many = f"{len(kind.members):,} of " if len(kind.members) > 1 else ""
     cost = stored.decoded_per_used
     style = "red" if cost.full >= DEAR else ""
