@@ -7,6 +7,7 @@ Attributes of AnnData from 0.6 on are known, and sparse parts without any.
 """
 
 import os
+from pathlib import Path
 
 import h5py
 import numpy as np
@@ -59,6 +60,7 @@ def open_encoded(path: str, name: str, options: Hdf5Options) -> Source | None:
         group = _group(file, name, options)
         if group is None or (kind := encoded_kind(group)) is None:
             return None
+        path = str(Path(group.file.filename).absolute())  # a link may lead to another file
         where = f"{path}::{group.name}"
         parts = _parts(where, group, kind, options)
         if kind == "csr_matrix":

@@ -12,7 +12,7 @@ from torch.utils.data import DataLoader
 
 import npdata
 from npdata import NumpyDataset
-from npdata.errors import FieldError, MemberNotFoundError, UnsupportedSourceError
+from npdata.errors import ExternalDataError, FieldError, MemberNotFoundError, UnsupportedSourceError
 
 ROWS, COLUMNS = 30, 7
 X = scipy.sparse.random(ROWS, COLUMNS, 0.4, format="csr", dtype=np.float32, random_state=0)
@@ -105,6 +105,18 @@ class TestOpenGroups:
             write_sparse(file.create_group("X"), X, "csr_matrix")
             with pytest.raises(UnsupportedSourceError, match="driver 'core'"):
                 NumpyDataset(file["X"])
+
+
+@pytest.mark.parametrize("name", ["X", "obs/kind"])
+def test_a_group_behind_a_link_to_another_file_is_read_in_that_file(path: Path, name: str) -> None:
+    main = path.parent / "main.h5"
+    with h5py.File(main, "w") as file:
+        write_sparse(file.create_group("X"), 2 * X, "csr_matrix")
+        file["linked"] = h5py.ExternalLink(path.name, name)
+    ds = NumpyDataset.from_hdf5(main, "linked", allow_external=True)
+    assert ds[:].tolist() == NumpyDataset(f"{path}::{name}")[:].tolist()
+    with pytest.raises(ExternalDataError):
+        NumpyDataset.from_hdf5(main, "linked")
 
 
 class TestByColumns:
