@@ -24,8 +24,9 @@ from npdata.sources.hdf5.examine.chunk_order import ChunkOrder
 from npdata.sources.hdf5.examine.decide import LARGEST_CHUNK
 from npdata.sources.hdf5.examine.details import details_across, details_as_one, details_of
 from npdata.sources.hdf5.examine.examine import Examined, OpenedFile, examine
-from npdata.sources.hdf5.examine.layout import Layout, TableKeeper
+from npdata.sources.hdf5.examine.layout import Layout
 from npdata.sources.hdf5.examine.links import require_inside
+from npdata.sources.hdf5.examine.table_keeper import TableKeeper
 from npdata.sources.hdf5.file import AUTO, Hdf5Options, Locking, absolute_path, holders, opened_anew
 from npdata.sources.hdf5.rows.chunk_order_rows import ChunkOrderSource
 from npdata.sources.hdf5.rows.chunked import ChunkedSource, ChunkSpec

@@ -1,9 +1,8 @@
 """Everything that HDF5 knows of a dataset, read once, as a frozen value.
 
 Idea: where the rows lie is asked of h5py here; what follows (`decide`, the readers) works on this
-value, in any thread. Invariant: a layout is that of the file in the state of `identity`. Its chunks
-are never pickled: a process that is handed a source by pickle reads them again, from that same
-file. This module decides nothing and reads no rows.
+value, in any thread. Invariant: a layout is that of the file in the state of `identity`. This
+module decides nothing and reads no rows.
 """
 
 import math
@@ -13,14 +12,12 @@ from typing import Any
 
 import h5py
 
-from npdata.arrays.axes import as_before
-from npdata.errors import ChangedFileError, FormatError
-from npdata.runtime.made_once import made_once
+from npdata.errors import FormatError
 from npdata.sources.file import FileIdentity
 from npdata.sources.hdf5.examine.chunk_table import ChunkTable
 from npdata.sources.hdf5.examine.creation_properties import Creation, Creations
 from npdata.sources.hdf5.examine.links import encoded
-from npdata.sources.hdf5.file import FileFacts, Locking, open_file
+from npdata.sources.hdf5.file import FileFacts
 
 LISTS_CHUNKS = hasattr(h5py.h5d.DatasetID, "chunk_iter")
 """Whether this h5py can list chunks: it cannot on HDF5 before 1.12.3."""
@@ -107,47 +104,6 @@ def read_layout_named(file: h5py.File, name: str) -> Layout:
     """Read the layout of one dataset of an open file; raises as `read_layout`."""
     dataset = h5py.h5d.open(file.id, encoded(name))
     return read_layout(dataset, FileFacts.of(file), Creations().of(dataset))
-
-
-class TableKeeper:
-    """The chunk table of a dataset, which another process reads again from the same file."""
-
-    def __init__(
-        self, layout: Layout, locking: Locking, axes: tuple[int, ...] | None = None
-    ) -> None:
-        """Keep that of `layout`, which was turned to `axes` where these are given.
-
-        A process that gets this by pickle opens with `locking`.
-        """
-        self.path = layout.path
-        self.name = layout.name
-        self.identity = layout.identity
-        self.chunk_shape = layout.chunk_shape or layout.shape
-        self.axes = axes
-        self._locking = locking
-        vars(self)["table"] = layout.chunks
-
-    @made_once
-    def table(self) -> ChunkTable:
-        """The chunk table; raises `ChangedFileError` where the file is another by now."""
-        self.identity.require(FileIdentity.of(self.path), self.path)
-        with open_file(self.path, self._locking) as file:
-            layout = read_layout_named(file, self.name)
-        if layout.identity != self.identity:
-            raise ChangedFileError(f"{self.path} changed while it was opened; open it again")
-        table = layout.chunks
-        if table is None:
-            raise ChangedFileError(f"{self.path}::{self.name} is no longer chunked; open it again")
-        return table if self.axes is None else table.turned(self.axes)
-
-    def coordinates(self, entry: int) -> tuple[int, ...]:
-        """Give the first element of a chunk, by the axes of the dataset."""
-        found = self.table.coordinates(entry, self.chunk_shape)
-        return found if self.axes is None else as_before(found, self.axes)
-
-    def __getstate__(self) -> dict[str, Any]:
-        """Leave out what only this process has."""
-        return {key: value for key, value in vars(self).items() if key != "table"}
 
 
 def _listed(

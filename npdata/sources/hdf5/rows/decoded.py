@@ -27,7 +27,7 @@ from npdata.sources.hdf5.chunks.budget import default_budget
 from npdata.sources.hdf5.chunks.cache import chunk_cache
 from npdata.sources.hdf5.codecs.pipeline import decode_chunk
 from npdata.sources.hdf5.examine.chunk_table import ChunkTable
-from npdata.sources.hdf5.examine.layout import TableKeeper
+from npdata.sources.hdf5.examine.table_keeper import TableKeeper
 from npdata.sources.hdf5.rows.chunked import ChunkedSource, ChunkSpec
 from npdata.sources.hdf5.rows.decoded_rows import DecodedRows
 from npdata.sources.hdf5.rows.kept_rows import KeptRows

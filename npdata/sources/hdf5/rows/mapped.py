@@ -16,7 +16,7 @@ from npdata.arrays.gather import ByteRows, copy_spans
 from npdata.arrays.runs import cut
 from npdata.runtime.made_once import made_once
 from npdata.sources.file import File
-from npdata.sources.hdf5.examine.layout import TableKeeper
+from npdata.sources.hdf5.examine.table_keeper import TableKeeper
 from npdata.sources.hdf5.rows.chunked import ChunkedSource, ChunkSpec, gather_rows
 from npdata.sources.hdf5.rows.tiling import Pieces
 from npdata.sources.mapped import InFile
