@@ -61,6 +61,40 @@ def test_an_external_link_is_refused_at_any_component(tmp_path: Path, far: Path,
     assert (allowed[:].numpy() == X).all()
 
 
+def test_the_shape_of_a_sparse_matrix_is_not_read_from_another_file(tmp_path: Path) -> None:
+    with h5py.File(tmp_path / "far.h5", "w") as file:
+        file["secret"] = [3, 41]
+    with h5py.File(tmp_path / "near.h5", "w") as file:
+        file["m/data"], file["m/indices"], file["m/indptr"] = [1.0, 2.0], [2, 0], [0, 1, 1, 2]
+        file["m/shape"] = h5py.ExternalLink("far.h5", "/secret")
+    with pytest.raises(errors.MemberNotFoundError, match=r"near\.h5::m is a group"):
+        NumpyDataset.from_hdf5(tmp_path / "near.h5", "m")
+    allowed = NumpyDataset.from_hdf5(tmp_path / "near.h5", "m", allow_external=True)
+    assert allowed[0].shape == (41,)
+
+
+def test_an_error_that_lists_names_looks_into_no_other_file(tmp_path: Path) -> None:
+    with h5py.File(tmp_path / "far.h5", "w") as file:
+        file["x"] = [1]
+    with h5py.File(tmp_path / "near.h5", "w") as file:
+        file["g/a/x"] = [1]
+        file["g/b"] = h5py.ExternalLink("far.h5", "/")
+    with pytest.raises(errors.MemberNotFoundError) as told:
+        NumpyDataset.from_hdf5(tmp_path / "near.h5", "g/a")
+    assert "it has 'g/a/x'; name one" in str(told.value)
+
+
+def test_the_cure_for_cells_in_columns_looks_into_no_other_file(tmp_path: Path) -> None:
+    with h5py.File(tmp_path / "far.h5", "w") as file:
+        file["x"] = [b"AAC", b"AAG"]
+    with h5py.File(tmp_path / "near.h5", "w") as file:
+        group = file.create_group("m")
+        group.attrs["encoding-type"], group.attrs["shape"] = "csc_matrix", (3, 2)
+        group["barcodes"] = h5py.ExternalLink("far.h5", "/x")
+    with pytest.raises(errors.UnsupportedSourceError, match="write it by rows once, as scipy's"):
+        NumpyDataset.from_hdf5(tmp_path / "near.h5", "m")
+
+
 def test_a_link_that_is_refused_opens_nothing(tmp_path: Path) -> None:
     with h5py.File(tmp_path / "near.h5", "w") as file:
         file["x"] = h5py.ExternalLink("/dev/stdin", "x")

@@ -15,7 +15,7 @@ import numpy as np
 from npdata.errors import FieldError, FormatError, UnsupportedSourceError
 from npdata.sources.base import Source
 from npdata.sources.hdf5.anndata.encoding import SPARSE_PARTS, encoded_kind, sparse_shape
-from npdata.sources.hdf5.examine.links import require_inside
+from npdata.sources.hdf5.examine.links import found_inside, require_inside
 from npdata.sources.hdf5.file import H5PY_ERRORS, Hdf5Options, absolute_path, opened_anew
 from npdata.sources.hdf5.open import file_of, open_hdf5, open_labels
 from npdata.sources.sparse import CsrSource
@@ -58,13 +58,14 @@ def open_encoded(path: str, name: str, options: Hdf5Options) -> Source | None:
     path = absolute_path(path)
     with opened_anew(path, options.locking) as file:
         group = _group(file, name, options)
-        if group is None or (kind := encoded_kind(group)) is None:
+        outside = options.allow_external
+        if group is None or (kind := encoded_kind(group, outside=outside)) is None:
             return None
         path = str(Path(group.file.filename).absolute())  # a link may lead to another file
         where = f"{path}::{group.name}"
         parts = _parts(where, group, kind, options)
         if kind == "csr_matrix":
-            shape = sparse_shape(group)
+            shape = sparse_shape(group, outside=outside)
             if shape is None:
                 raise FormatError(f"{where} is sparse and has no attribute shape of two numbers")
             data, indices, indptr = (open_hdf5(path, part, options) for part in parts)
@@ -98,10 +99,10 @@ def _parts(where: str, group: h5py.Group, kind: str, options: Hdf5Options) -> li
         )
     needed = PARTS.get(kind, ("values", "mask"))
     for part in needed:
-        if part not in group:
-            raise FormatError(f"{where} says that it is {kind!r} and has no {part!r}")
         if not options.allow_external:
             require_inside(group.file, f"{group.name}/{part}")
+        if part not in group:
+            raise FormatError(f"{where} says that it is {kind!r} and has no {part!r}")
     return [f"{group.name}/{part}" for part in needed]
 
 
@@ -109,7 +110,7 @@ def _by_rows(group: h5py.Group) -> str:
     """Say how to have a matrix that is stored by columns by rows."""
     name, shape = str(group.name).strip("/"), sparse_shape(group)
     first, _, last = name.partition("/")
-    if "barcodes" in group and shape is not None:
+    if shape is not None and found_inside(group, "barcodes") is not None:
         parts = ", ".join(repr(f"{group.file.filename}::{name}/{part}") for part in SPARSE_PARTS)
         return (
             f"its columns are the cells (barcodes), and npdata.csr({parts}, {shape[::-1]}) has a "

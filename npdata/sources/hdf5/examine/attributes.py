@@ -110,7 +110,8 @@ def _attribute(dataset: h5py.h5d.DatasetID, name: str) -> Any:
 
 
 def _nwb(dataset: h5py.Dataset) -> Packing | None:
-    if "channel_conversion" in dataset.parent:
+    group = dataset.parent  # h5py has its links as long as this
+    if group.id.links.exists(b"channel_conversion"):
         fault = "channel_conversion beside it has a factor for each channel; multiply by it"
         return Packing(fault=fault, convention="nwb")
     return Packing.nwb(dataset.attrs["conversion"], dataset.attrs.get("offset"))

@@ -15,7 +15,7 @@ import h5py
 
 from npdata.errors import MemberNotFoundError
 from npdata.sources.hdf5.anndata.encoding import SPARSE_PARTS, encoded_kind
-from npdata.sources.hdf5.examine.links import encoded, is_hard, link_of
+from npdata.sources.hdf5.examine.links import encoded, found_inside, is_hard, link_of
 from npdata.sources.hdf5.file import H5PY_ERRORS
 from npdata.sources.names import some_of
 from npdata.suggestions import did_you_mean
@@ -103,13 +103,13 @@ def lost(file: h5py.File, name: str) -> str:
 
 def _as_rows(group: h5py.Group) -> str:
     """Say what to write where a group has the parts of a sparse matrix, and no shape."""
-    if all(part in group for part in _SPARSE_OF_MATLAB):
+    if all(found_inside(group, part) is not None for part in _SPARSE_OF_MATLAB):
         return (
             "; a sparse matrix of MATLAB lies by columns: npdata.csr of its data, ir, jc, and "
             "(columns, rows) has a row for each, and scipy.sparse.csc_matrix((data, ir, jc), "
             "(rows, columns)).tocsr() has its rows, for npdata.csr"
         )
-    if not all(part in group for part in SPARSE_PARTS):
+    if not all(found_inside(group, part) is not None for part in SPARSE_PARTS):
         return ""
     return (
         "; a sparse matrix by rows is npdata.csr of its data, indices, indptr, and (rows, columns)"
@@ -144,7 +144,7 @@ def _in_all_groups(file: h5py.File, name: str) -> list[str]:
         above = file["/" + "/".join(parts[:place])]
         below = "/".join(parts[place + 1 :])
         others = itertools.islice((each for each in above if each != own), MOST_NAMES)
-        if any(f"{each}/{below}" in above for each in others):
+        if any(found_inside(above, f"{each}/{below}") is not None for each in others):
             return [f"{'/'.join([*parts[:place], '*', below])} in all groups"]
     return []
 
@@ -171,7 +171,7 @@ def _names(group: h5py.Group) -> list[str]:
             names.append(f"{os.fsdecode(group.name).rstrip('/')}/{name}".lstrip("/"))
         return True if len(names) > MOST_NAMES else None
 
-    if _MATLAB[0] not in group:
+    if not is_hard(group.id, _MATLAB[0]):
         group.visititems(visit)
         return names
     for own in group:

@@ -102,6 +102,15 @@ def require_inside(file: h5py.File, name: str) -> None:
         group = found
 
 
+def found_inside(group: h5py.Group, name: str) -> Any:
+    """Give what a group has of a name; None for nothing, and behind a link to another file."""
+    try:
+        require_inside(group.file, f"{os.fsdecode(group.name)}/{name}")
+    except ExternalDataError:
+        return None
+    return group.get(encoded(name))
+
+
 def require_own_data(dataset: h5py.h5d.DatasetID, storage: str, where: str) -> None:
     """Raise `ExternalDataError` where the rows of a dataset, so stored, lie elsewhere."""
     if storage == "external":
