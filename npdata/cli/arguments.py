@@ -53,7 +53,7 @@ def add_raw_arguments(parser: argparse.ArgumentParser) -> None:
         "--shape",
         type=typed(_sizes, "shape", "sizes as in --shape=-1,28,28"),
         metavar="N,...",
-        help="sizes, of which one may be -1, as in --shape=-1,28,28; else one long row of elements",
+        help="sizes, of which one may be -1, as in --shape=-1,28,28; else each element is a row",
     )
     raw.add_argument("--offset", type=int, metavar="BYTES", help="where the rows begin")
 
