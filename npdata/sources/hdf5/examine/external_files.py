@@ -71,6 +71,8 @@ def external_files(
 
 
 class _Search:
+    """The files `found` so far by path, and those open on the way to them until `opened` ends."""
+
     def __init__(self, opened: ExitStack, options: Hdf5Options) -> None:
         self.found: dict[str, ExternalFile] = {}
         self._opened = opened

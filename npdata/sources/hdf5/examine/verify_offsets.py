@@ -56,7 +56,8 @@ def _entries_to_check(table: ChunkTable) -> list[int]:
     for axis in reversed(range(len(table.grid))):
         if int(first[axis]) + 1 < table.grid[axis]:
             entry = int(table.find(table.numbers[:1] + step)[0])
-            chosen |= {entry} if entry >= 0 else set()
+            if entry >= 0:
+                chosen.add(entry)
         step *= table.grid[axis]
     return [entry for entry in sorted(chosen) if int(table.sizes[entry]) <= LARGEST_CHECKED]
 
