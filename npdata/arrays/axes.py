@@ -26,9 +26,6 @@ def boxes(start: int, stop: int, lengths: tuple[int, ...]) -> Iterator[Box]:
     if start >= stop:
         return
     inner = lengths[1:]
-    if not inner:
-        yield (slice(start, stop),)
-        return
     each = math.prod(inner)
     first, begin = divmod(start, each)
     last, end = divmod(stop, each)
