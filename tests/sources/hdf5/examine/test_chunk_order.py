@@ -3,7 +3,7 @@
 import math
 
 import numpy as np
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from npdata.sources.hdf5.examine.chunk_order import ChunkOrder
@@ -43,9 +43,10 @@ def test_of_straight_ones_each_place_is_the_number(order: ChunkOrder) -> None:
 
 
 def test_whole_pieces_of_one_recording_are_straight_and_so_are_whole_recordings() -> None:
-    chunks = ((1, 5), (3, 20), (1, 1), (1, 6), (2, 5), (3, 24))
+    chunks = ((1, 5), (3, 20), (4, 20), (1, 1), (1, 6), (2, 5), (3, 24))
     found = [ChunkOrder(lengths=(9, 20), chunk=chunk).straight for chunk in chunks]
-    assert found == [True, True, True, False, False, False]
+    assert found == [True, True, True, True, False, False, False]
+    assert ChunkOrder(lengths=(2, 3, 4), chunk=(1, 1, 1)).straight
 
 
 @given(orders(), st.data())
@@ -76,6 +77,7 @@ def test_blocks_fit_into_memory_and_share_few_chunks(order: ChunkOrder, held: in
 
 
 @given(orders(), st.integers(0, 1), st.integers(0, 9))
+@example(ChunkOrder(lengths=(3, 4), chunk=(1, 4)), 1, 3)
 def test_without_rows_there_are_no_blocks(order: ChunkOrder, axis: int, held: int) -> None:
     lengths = (*order.lengths[:axis], 0, *order.lengths[axis + 1 :])
     empty = ChunkOrder(lengths=lengths, chunk=order.chunk)
