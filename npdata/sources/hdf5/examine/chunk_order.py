@@ -133,8 +133,8 @@ class ChunkOrder:
         if first >= stop:
             return 0, 0
         low, high = (np.unravel_index(row, self.lengths) for row in (first, stop - 1))
-        alike = next((k for k, (a, b) in enumerate(zip(low, high, strict=True)) if a != b), -1)
-        whole = math.prod(self.lengths[alike + 1 :]) if alike >= 0 else 1
+        other = (k for k, (a, b) in enumerate(zip(low, high, strict=True)) if a != b)
+        whole = math.prod(self.lengths[next(other, len(low)) + 1 :])
         first, last = first // whole * whole, ((stop - 1) // whole + 1) * whole - 1
         return (
             self._found(first)[0] * self.chunk_rows,

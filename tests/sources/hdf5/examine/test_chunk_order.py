@@ -59,6 +59,22 @@ def test_a_span_has_the_chunks_of_a_run_of_rows(order: ChunkOrder, data: st.Data
     assert low % order.chunk_rows == high % order.chunk_rows == 0
     if first == stop:
         assert low == high
+    elif first // order.lengths[-1] == (stop - 1) // order.lengths[-1]:
+        assert places.min() - low < order.chunk_rows
+        assert high - places.max() <= order.chunk_rows
+
+
+def test_a_span_across_recordings_has_the_chunks_of_these_alone() -> None:
+    assert ChunkOrder(lengths=(9, 5), chunk=(1, 3)).span(14, 17) == (2 * 6, 4 * 6)
+
+
+def test_a_span_of_one_row_is_one_chunk() -> None:
+    assert ChunkOrder(lengths=(2, 3, 5), chunk=(1, 1, 3)).span(9, 10) == (3 * 3, 4 * 3)
+
+
+def test_memory_holds_as_many_rows_as_places_where_chunks_have_no_others() -> None:
+    order = ChunkOrder(lengths=(2, 900), chunk=(1, 45))
+    assert [order.rows_held(held) for held in (90, 90_000)] == [90, 90_000]
 
 
 @given(orders(), st.integers(1, 200))
