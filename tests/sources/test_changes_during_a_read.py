@@ -14,6 +14,7 @@ import npdata
 from npdata import NumpyDataset, errors, open_source
 from npdata.arrays import gather
 from npdata.sources.base import Source
+from npdata.sources.derived import axis
 from npdata.sources.hdf5.rows import mapped
 from npdata.sources.hdf5.rows.h5py_rows import H5pySource
 
@@ -107,6 +108,23 @@ def test_a_change_under_runs_of_rows_is_an_error(
     ds[[1, 0]]
     with monkeypatch.context() as patch:
         patch.setattr(Source, "runs", altering(Source.runs, path, change))
+        with pytest.raises(errors.ChangedFileError, match="changed since it was opened"):
+            ds[[1, 0]]
+    os.truncate(path, 0)
+    with pytest.raises(errors.ChangedFileError, match="and now has 0"):
+        ds[[1, 0]]
+
+
+@pytest.mark.parametrize("change", ["written to", "cut short"])
+def test_a_change_under_rows_that_lie_unevenly_is_an_error(
+    change: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "x.npy"
+    np.save(path, X.reshape(10, 100, 6))
+    ds = NumpyDataset(path, axis=(0, 2))
+    ds[[1, 0]]
+    with monkeypatch.context() as patch:
+        patch.setattr(axis, "in_front", altering(axis.in_front, path, change))
         with pytest.raises(errors.ChangedFileError, match="changed since it was opened"):
             ds[[1, 0]]
     os.truncate(path, 0)

@@ -164,6 +164,31 @@ def test_a_cache_keeps_the_axes_of_a_square_apart(tmp_path: Path) -> None:
         np.testing.assert_array_equal(ds[:].numpy(), wanted)
 
 
+def test_a_cache_keeps_the_chunks_of_trajectories(tmp_path: Path) -> None:
+    path = stored("gzip", tmp_path)
+    for decoded in (3, 0):
+        ds = NumpyDataset(path, axis=(0, 1), cache=tmp_path / "cache")
+        np.testing.assert_array_equal(ds[:].numpy(), array().reshape(60, 7))
+        assert ds.sources[0].decoded_chunks == decoded
+
+
+def test_the_chunks_of_trajectories_are_read_ahead(tmp_path: Path) -> None:
+    (source,) = NumpyDataset(stored("chunked", tmp_path), axis=(0, 1)).sources
+    told: list[tuple[str, int, int]] = []
+
+    class Listener(type(source.rows)):  # type: ignore[misc]
+        def will_need(self, first: int, stop: int) -> None:
+            told.append(("need", first, stop))
+
+        def dont_need(self, first: int, stop: int) -> None:
+            told.append(("go", first, stop))
+
+    source.rows.__class__ = Listener
+    source.will_need(0, 5)
+    source.dont_need(24, 29)
+    assert told == [("need", 0, 10), ("go", 30, 40)]
+
+
 RECORD = np.dtype([("a", "<i4"), ("b", ">f8", 2)])
 
 
