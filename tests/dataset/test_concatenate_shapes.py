@@ -7,7 +7,7 @@ import h5py
 import numpy as np
 import pytest
 import torch
-from torch.utils.data import DataLoader
+from torch.utils.data import ConcatDataset, DataLoader
 
 import npdata
 from npdata import errors
@@ -73,6 +73,7 @@ def test_rows_that_differ_in_their_first_axis_have_the_form_that_is_asked_for(
     assert [each.tolist() for each in jagged.unbind()] == [samples[k].tolist() for k in rows]
     sampler = npdata.BlockBatchSampler(listed, max_rows=6)
     assert sorted(row for batch in sampler for row in batch) == list(range(7))
+    assert listed.sources[0].lengths().tolist() == [len(sample) for sample in samples]
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -141,12 +142,22 @@ def test_sums_of_rows_of_different_shapes_are_batched(tmp_path: Path) -> None:
     assert len(second + points) == 10
 
 
+def test_rows_of_more_axes_are_joined_by_torch() -> None:
+    flat = npdata.concatenate(POINTS, ragged="stacked", transform=first_four)
+    deep = npdata.concatenate([a[..., None] for a in POINTS], ragged="stacked", transform=first_four)
+    assert isinstance(flat + deep, ConcatDataset)
+
+
 def test_what_was_laid_end_to_end_lies_among_others(tmp_path: Path) -> None:
     inner = npdata.concatenate(POINTS, ragged="list").fields[0].source
     joined = npdata.concatenate([inner, POINTS[1]], ragged="list")
     assert joined[[7, 0]][0].tolist() == POINTS[1][0].tolist()
-    for other in (POINTS[0].astype(np.float32), np.zeros((2, 3), int)):
-        with pytest.raises(errors.FieldError, match=r"array in memory holds .* no one field"):
+    for other, held in (
+        (POINTS[0].astype(np.float32), "rows of 2 axes of float32"),
+        (np.zeros((2, 3, 2, 3), int), "rows of 3 axes of int64"),
+    ):
+        told = rf"^array in memory holds {held}, and array in memory rows of 2 axes of int64; they"
+        with pytest.raises(errors.FieldError, match=told):
             npdata.concatenate([inner, other], ragged="list")
 
 
