@@ -72,6 +72,8 @@ def test_an_axis_that_is_not_there_is_refused() -> None:
     for axis in (3, -4, "last", True):
         with pytest.raises(FieldError, match="has 3 axes, 0 to 2"):
             NumpyDataset(array(), axis=axis)
+    with pytest.raises(FieldError, match="has 2 axes, 0 to 1"):
+        NumpyDataset(array()[0], axis=2)
     ds = NumpyDataset(x=array(), y=np.arange(7), axis={"x": -1})
     assert ds[6]["x"].tolist() == array()[:, :, 6].tolist()
 
@@ -367,6 +369,22 @@ def test_one_trajectory_is_a_recording() -> None:
         NumpyDataset(**ds.fields, value=[7.0])
     ds = NumpyDataset(**ds.fields, value=np.repeat([7.0], np.diff(ds.borders)))
     assert ds[11]["value"] == 7
+
+
+def test_rows_of_one_axis_are_no_recordings_and_those_of_three_are_as_long_as_the_last() -> None:
+    assert NumpyDataset(array(), axis=1).borders is None
+    assert NumpyDataset(array(), axis=(0, 1, 2)).borders.tolist() == [*range(0, 421, 7)]
+
+
+@pytest.mark.parametrize("axis", [1, (0, 1), (0, 2)])
+@pytest.mark.parametrize("kind", ["contiguous", "chunked"])
+def test_rows_along_any_axis_are_decoded(kind: str, axis: Any, tmp_path: Path) -> None:
+    path = stored(kind, tmp_path)
+    with h5py.File(tmp_path / "a.h5", "r+") as file:
+        file["a"].attrs["scale_factor"] = 0.5
+    stored_as = NumpyDataset(array(), axis=axis)[[3, 0]].numpy()
+    found = NumpyDataset(path, axis=axis, decode="cf")[[3, 0]].numpy()
+    np.testing.assert_array_equal(found, stored_as * 0.5)
 
 
 def test_axes_for_all_fields_are_for_those_that_have_them() -> None:
