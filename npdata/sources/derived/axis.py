@@ -91,11 +91,6 @@ def along_axis(source: Source, axis: object) -> Source:
     axes = _axes(source, axis)
     if axes == (0,):
         return source
-    if len(source.packings.kinds) > 1:
-        raise FieldError(
-            f"axis={axis!r}: {source.where} is packed in different ways from row to row, "
-            f"and rows of another axis would mix them; convert it to one packing first"
-        )
     if source.table is not None:
         moved = _in_place(source, axes)
     elif source.across is not None:

@@ -410,10 +410,13 @@ def test_rows_of_other_axes_of_a_file_are_not_turned_again(tmp_path: Path) -> No
 def test_axes_of_groups_are_given_for_each(tmp_path: Path) -> None:
     with h5py.File(tmp_path / "a.h5", "w") as file:
         file["g/0/x"], file["g/1/x"] = array(), array()[:2] + 1
-    with pytest.raises(
-        FieldError, match=r"of groups sum\(npdata.NumpyDataset\(f'FILE::\{name\}/x'"
-    ):
-        NumpyDataset.from_hdf5(tmp_path / "a.h5", "g/*/x", axis=(0, 1))
+        file["packed/0/x"], file["packed/1/x"] = array(), array()
+        file["packed/1/x"].attrs["scale_factor"] = 0.5
+    for groups in ("g", "packed"):
+        with pytest.raises(
+            FieldError, match=r"of groups sum\(npdata.NumpyDataset\(f'FILE::\{name\}/x'"
+        ):
+            NumpyDataset.from_hdf5(tmp_path / "a.h5", f"{groups}/*/x", axis=(0, 1))
     ds = sum(NumpyDataset(f"{tmp_path}/a.h5::g/{name}/x", axis=(0, 1)) for name in "01")
     assert ds.borders.tolist() == [*range(0, 7 * 12 + 1, 12)]
 
