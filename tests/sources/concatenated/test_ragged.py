@@ -89,9 +89,21 @@ def test_samples_are_views_where_those_of_all_parts_with_samples_are(
 
 
 def test_the_bytes_of_a_row_are_those_of_a_sample_of_mean_length(parts: Any) -> None:
-    joined, empty = (npdata.concatenate([in_memory(part) for part in k]) for k in (parts, [[], []]))
+    joined, one, empty = (
+        npdata.concatenate([in_memory(part) for part in k])
+        for k in (parts, [parts[3], []], [[], []])
+    )
     assert joined.fields[0].source.row_bytes == 8  # of (3 * 7 + 2 * 10 + 4) / 6
+    assert one.fields[0].source.row_bytes == 4
     assert empty.fields[0].source.row_bytes == 0
+
+
+def test_samples_are_said_to_be_read_as_those_of_the_part_that_costs_most(
+    parts: Any, tmp_path: Path
+) -> None:
+    given = [in_memory(parts[0]), stored(parts[2], tmp_path / "a.h5")]
+    for each in (given, given[::-1]):
+        assert npdata.concatenate(each).describe().fields[0].access == "library"
 
 
 def test_every_sample_comes_once_in_batches_by_size(joined: NumpyDataset) -> None:
