@@ -2,7 +2,9 @@
 
 import re
 from collections import OrderedDict, namedtuple
+from pathlib import Path
 
+import h5py
 import numpy as np
 import pytest
 import torch
@@ -194,6 +196,15 @@ class TestTimes:
     def test_are_not_cast_to_floats(self, wrapped, dtype) -> None:
         with pytest.raises(LoaderError, match="missing times in field 'day'"):
             Loader(wrapped(self.times()), 2, dtype=dtype)
+
+    def test_in_samples_out_of_several_parts_are_not_either(self, tmp_path: Path) -> None:
+        with h5py.File(tmp_path / "t.h5", "w") as file:
+            file["t"] = np.arange(4.0)
+            file["t"].attrs["units"] = "days since 2000-01-01"
+        times = NumpyDataset(f"{tmp_path}/t.h5::t", decode="cf").sources[0]
+        samples = npdata.concatenate([npdata.ragged(times, lengths=[1, 3])] * 2, ragged="list")
+        with pytest.raises(LoaderError, match="missing times in field 0"):
+            Loader(samples, 2, dtype=torch.float32)
 
     def test_in_a_stack_are_not_either(self) -> None:
         with pytest.raises(LoaderError, match="missing times in field 'day'"):
