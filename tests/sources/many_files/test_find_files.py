@@ -51,6 +51,10 @@ def test_natural_order_compares_numbers_as_numbers(given_names: list[str]) -> No
         ["1", "2", "10"],
         ["v1.2", "v1.10", "v2.1"],
         ["x0.npy", "x00.npy", "x1.npy"],
+        ["x12", "x100"],
+        ["a10b", "a20"],
+        ["a5", "x1", "x2"],
+        ["x²1", "x³1"],
     ],
 )
 def test_natural_order_of_usual_names(ordered: list[str]) -> None:
