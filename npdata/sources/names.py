@@ -115,7 +115,7 @@ def matched_by(pattern: str, names: Sequence[str]) -> list[str] | None:
     parts[1::2] = [_FORMS.get(part) or f"({fnmatch.translate(part)[:-2]})" for part in parts[1::2]]
     matches = list(map(re.compile("".join(parts), re.DOTALL).fullmatch, names))
     found = ["/".join(match.groups()) for match in matches if match]
-    return found if len(found) == len(names) and len(set(found)) == len(set(names)) else None
+    return found if len(set(found)) == len(set(names)) else None
 
 
 def shared(names: Sequence[Any]) -> int:

@@ -18,7 +18,7 @@ from npdata.cli.files import files_of
 from npdata.errors import FieldError, FormatError, MemberNotFoundError
 from npdata.sources.many_files.file_list import FileList, compressed, decompressed
 from npdata.sources.many_files.find_files import find_files
-from npdata.sources.names import natural_key, naturally_sorted
+from npdata.sources.names import matched_by, natural_key, naturally_sorted, some_of
 
 names = st.lists(
     st.text("ab019/-.é", min_size=1, max_size=8).map(lambda t: t.strip("/") or "a"), unique=True
@@ -59,6 +59,23 @@ def test_natural_order_compares_numbers_as_numbers(given_names: list[str]) -> No
 )
 def test_natural_order_of_usual_names(ordered: list[str]) -> None:
     assert naturally_sorted(reversed(ordered)) == ordered
+
+
+@pytest.mark.parametrize(
+    ("pattern", "found", "matched"),
+    [
+        ("a+(*).npy", ["a+(1).npy", "a+(20).npy"], ["1", "20"]),
+        ("*/x", ["a/x", "b/x"], ["a", "b"]),
+        ("*/x", ["a/x", "b/c/x"], None),
+        ("*_1", ["a_1", "a_1", "b_2"], None),
+    ],
+)
+def test_wildcards_match_parts_of_names(pattern: str, found: list[str], matched: Any) -> None:
+    assert matched_by(pattern, found) == matched
+
+
+def test_of_many_names_the_first_are_shown() -> None:
+    assert some_of("xyz", 2) == "'x', 'y', ..."
 
 
 @given(names, st.data())
