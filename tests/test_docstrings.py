@@ -13,6 +13,7 @@ import pytest
 import torch
 
 import npdata
+from npdata.runtime.made_once import made_once
 
 MODULES = ["npdata"] + [info.name for info in pkgutil.walk_packages(npdata.__path__, "npdata.")]
 
@@ -30,8 +31,16 @@ def files(in_folder):
 
 
 @pytest.mark.parametrize("name", MODULES)
-def test_examples_run(name: str, files: None) -> None:
+def test_examples_run(name: str, files: None, monkeypatch: pytest.MonkeyPatch) -> None:
     module = importlib.import_module(name)
+    made = {
+        f"{kind.__name__}.{attribute}": value.__doc__
+        for kind in vars(module).values()
+        if inspect.isclass(kind) and kind.__module__ == name
+        for attribute, value in vars(kind).items()
+        if isinstance(value, made_once) and value.__doc__
+    }  # which doctest would not find by itself
+    monkeypatch.setattr(module, "__test__", made, raising=False)
     known = {"np": np, "torch": torch, "npdata": npdata, "pickle": pickle}
     failed, _ = doctest.testmod(module, extraglobs=known, optionflags=doctest.ELLIPSIS)
     assert failed == 0

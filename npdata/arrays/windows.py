@@ -140,9 +140,9 @@ class Windows:
 
         Examples:
             >>> inner = Windows.of(Recordings.one(9), range(3), stride=1, edge="drop")
-            >>> plan = Windows.of(Recordings.of_borders([2], 7), (0,), stride=3, edge="drop")
+            >>> plan = Windows.of(Recordings.of_borders([4], 7), (0,), stride=3, edge="drop")
             >>> plan.anchors(np.arange(len(plan))).tolist(), replace(plan, inner=inner).least_step
-            ([0, 2, 5], 2)
+            ([0, 3, 4], 1)
         """
         if self.inner is None:
             return self.stride
