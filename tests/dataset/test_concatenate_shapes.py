@@ -144,7 +144,8 @@ def test_sums_of_rows_of_different_shapes_are_batched(tmp_path: Path) -> None:
 
 def test_rows_of_more_axes_are_joined_by_torch() -> None:
     flat = npdata.concatenate(POINTS, ragged="stacked", transform=first_four)
-    deep = npdata.concatenate([a[..., None] for a in POINTS], ragged="stacked", transform=first_four)
+    more = [array[..., None] for array in POINTS]
+    deep = npdata.concatenate(more, ragged="stacked", transform=first_four)
     assert isinstance(flat + deep, ConcatDataset)
 
 
