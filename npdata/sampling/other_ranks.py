@@ -1,8 +1,8 @@
 """Whether all ranks read in one order: each compares its own with that of the first to begin.
 
 Idea: ranks that differ in seed, rows or memory would read some rows twice and others never, and no
-rank sees it alone. torch.distributed has a store, where the first rank in an epoch leaves what
-decides the order. Invariant: no rank waits for another, and none is refused: where the store does
+rank sees it alone. torch.distributed has a store, where the first rank to read leaves what decides
+the order. Invariant: no rank waits for another, and none is refused: where the store does
 not answer, nothing is compared.
 """
 
@@ -43,15 +43,18 @@ def number_among_its_like(rows: int) -> int:
 
 
 def warn_of_other_orders(epochs: Epochs, start: Start) -> None:
-    """Issue a `RanksWarning` where a rank that came before reads this epoch in another order."""
+    """Issue a `RanksWarning` where a rank that came before begins its first epoch in another order.
+
+    Later epochs follow from it. The store would keep an entry of each to the end.
+    """
     store = None if epochs.rank is not None else _store()
     if store is None:
         return
     mine = state_at(start, epochs, dist.get_world_size())
-    place = f"{epochs.recipe.rows}/{epochs.number}/{start.epoch}/{start.position}"
+    key = f"npdata/{epochs.recipe.rows}/{epochs.number}"
     theirs = mine
     with contextlib.suppress(RuntimeError, ValueError):  # the other end is gone, or is no store
-        theirs = json.loads(store.compare_set(f"npdata/{place}", "", json.dumps(mine)))
+        theirs = json.loads(store.compare_set(key, "", json.dumps(mine)))
     different = [name for name in mine if mine[name] != theirs.get(name)]
     if different:
         told = ", ".join(_difference(name, mine[name], theirs.get(name, -1)) for name in different)
