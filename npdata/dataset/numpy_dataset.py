@@ -22,9 +22,9 @@ from npdata.arrays.windows import Edge
 from npdata.dataset.arguments import OPTIONS, SETTINGS, as_field, fields_of
 from npdata.dataset.batch import Batch, SampleForm
 from npdata.dataset.batch_memory import Allocate, batch_memory, plain_memory, staging_memory
-from npdata.dataset.chosen_field import chosen_field
 from npdata.dataset.collate import collate
 from npdata.dataset.field import Field
+from npdata.dataset.field_of_dataset import field_or_given, only_field
 from npdata.dataset.from_files import FromFiles
 from npdata.dataset.open_field import open_fields
 from npdata.dataset.ragged_form import Form
@@ -33,8 +33,7 @@ from npdata.dataset.splits import Splits
 from npdata.dataset.statistics import WithStatistics
 from npdata.dataset.transforms import Bound, Transform, Transforms
 from npdata.dataset.windows import WORDS, Offsets, windowed
-from npdata.errors import FieldError, NpdataError
-from npdata.sampling.order.wrapped import chosen_of
+from npdata.errors import FieldError
 from npdata.sampling.row_numbers import MaskedRows, RowNumbers, SeededRows
 from npdata.sources.base import Source
 from npdata.sources.cache.cache import CachePlace
@@ -136,7 +135,7 @@ class NumpyDataset(FromFiles, Splits, WithStatistics, Dataset[Any]):
         copies = flag("copy", copy, FieldError, f"; {as_field('copy')}")
         transforms = Transforms.of(transform, batch_transform, copies)
         names, sources = fields_of(fields, named)
-        sources = tuple(map(_field_or_given, names or range(len(sources)), sources))
+        sources = tuple(map(field_or_given, names or range(len(sources)), sources))
         options: dict[str, Any] = {"dtype": dtype, "decode": decode}
         options |= {"ragged": ragged, "padding": padding, "layout": layout}
         options |= {"columns": columns, "axis": axis}
@@ -297,6 +296,12 @@ class NumpyDataset(FromFiles, Splits, WithStatistics, Dataset[Any]):
         return bound.transformed(sample, 0, row)
 
     @property
+    def changed_way(self) -> str | None:
+        """The way to samples that a subclass changed, None where it changed none."""
+        ways, kind = ("__getitem__", "__getitems__"), type(self)
+        return next((n for n in ways if getattr(kind, n) is not getattr(NumpyDataset, n)), None)
+
+    @property
     def takes_rng(self) -> bool:
         """Whether a transform takes `rng`, so that batches must be `SeededRows`."""
         return self._transforms.seeded
@@ -354,11 +359,11 @@ class NumpyDataset(FromFiles, Splits, WithStatistics, Dataset[Any]):
             (tensor([0, 0]), tensor([ True, False]))
         """
         self._require_open()
-        changed = _changed_by(type(self))
-        if changed is not None:
+        if self.changed_way is not None:
             raise FieldError(
-                f"{type(self).__name__} changes {changed}, which its windows would not go through; "
-                "make windows of a plain NumpyDataset, and change their samples in transform="
+                f"{type(self).__name__} changes {self.changed_way}, which its windows would not go "
+                "through; make windows of a plain NumpyDataset, and change their samples in "
+                "transform="
             )
         named = self._form.names is not None
         fields = windowed(
@@ -435,7 +440,7 @@ class NumpyDataset(FromFiles, Splits, WithStatistics, Dataset[Any]):
 
     def only_source(self) -> Source:
         """Give the source of the only field, for `open_source`; FieldError where it is not all."""
-        field = _only_field(self)
+        field = only_field(self)
         if type(field) is not RowsField or field.rule.cast is not None:
             raise FieldError(
                 f"{field.where} has a form or a dtype of its own in this dataset, which would be "
@@ -453,48 +458,3 @@ class NumpyDataset(FromFiles, Splits, WithStatistics, Dataset[Any]):
 def _holding(*parts: Any, **others: Any) -> NumpyDataset:
     """Give a dataset of parts that were opened before, as `_hold` takes them."""
     return NumpyDataset.__new__(NumpyDataset)._hold(*parts, **others)
-
-
-def _field_or_given(label: str | int, given: Any) -> Any:
-    """Give the field that a dataset, or a `Subset` of one, stands for; others as they are."""
-    dataset = chosen_of(given)
-    chosen = dataset is not given
-    if not isinstance(dataset, NumpyDataset) or (chosen and len(dataset._fields) > 1):
-        return given
-    try:
-        if not chosen:
-            return _only_field(dataset)
-        _require_unchanged(dataset)
-        return chosen_field(dataset._fields[0], given, functions=dataset._transforms.any)
-    except NpdataError as error:
-        error.add_note(f"while opening field {label!r}")
-        raise
-
-
-def _only_field(dataset: NumpyDataset) -> Field:
-    """Give the field of a dataset that stands for one field of another."""
-    first, *others = dataset._fields
-    if others or dataset._transforms.any or first.windows is not None:
-        raise FieldError(
-            "a dataset stands for a field only if it has one field, no functions and no windows; "
-            "give its fields, and functions to the whole: NumpyDataset(**ds.fields, transform=f), "
-            "or NumpyDataset(*ds.fields.values(), transform=f) without names"
-        )
-    _require_unchanged(dataset)
-    return first
-
-
-def _require_unchanged(dataset: NumpyDataset) -> None:
-    changed = _changed_by(type(dataset))
-    if changed is not None:
-        raise FieldError(
-            f"{type(dataset).__name__} changes {changed}, which a field of its rows would not go "
-            "through; give its field, NumpyDataset(ds.fields[0], transform=f), and change samples "
-            "in transform="
-        )
-
-
-def _changed_by(kind: type[NumpyDataset]) -> str | None:
-    """Give the name of a way to samples that a subclass changed, None where it changed none."""
-    ways = ("__getitem__", "__getitems__")
-    return next((n for n in ways if getattr(kind, n) is not getattr(NumpyDataset, n)), None)
