@@ -25,7 +25,7 @@ from npdata.sources.hdf5.examine.decide import LARGEST_CHUNK
 from npdata.sources.hdf5.examine.details import details_across, details_as_one, details_of
 from npdata.sources.hdf5.examine.examine import Examined, OpenedFile, examine
 from npdata.sources.hdf5.examine.layout import Layout
-from npdata.sources.hdf5.examine.links import require_inside
+from npdata.sources.hdf5.examine.links import has_own_data, require_inside
 from npdata.sources.hdf5.examine.table_keeper import TableKeeper
 from npdata.sources.hdf5.file import AUTO, Hdf5Options, Locking, absolute_path, holders, opened_anew
 from npdata.sources.hdf5.rows.chunk_order_rows import ChunkOrderSource
@@ -131,7 +131,7 @@ def scalar(path: str, name: str) -> object:
     with opened_anew(path, None) as file:
         require_inside(file, name)
         found = file.get(name)
-        one = isinstance(found, h5py.Dataset) and found.shape == () and not found.external
+        one = isinstance(found, h5py.Dataset) and has_own_data(found) and found.shape == ()
         return found[()] if one else None
 
 
@@ -168,9 +168,9 @@ def open_labels(
 
     Raises `FormatError` for a code that stands for nothing.
     """
-    stored = _whole(open_hdf5(path, names, options))
+    stored = whole(open_hdf5(path, names, options))
     known = stored.tolist() if stored.dtype.kind in "biuf" else map(text_of, stored)
-    categories, read = tuple(known), _whole(codes)
+    categories, read = tuple(known), whole(codes)
     wrong = np.flatnonzero((read < -1) | (read >= len(categories)))
     if wrong.size:
         raise FormatError(
@@ -181,7 +181,8 @@ def open_labels(
     return LabelSource(read, categories, where, reason, shown_categories(categories))
 
 
-def _whole(source: Source) -> NDArray[Any]:
+def whole(source: Source) -> NDArray[Any]:
+    """Read all rows of a source, and close it."""
     read = np.empty(source.shape, source.dtype)
     source.read_run(0, read)
     source.close()

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from processes import run
 
-from npdata import NumpyDataset, errors, open_source
+from npdata import NumpyDataset, errors, open_source, stack
 
 X = np.arange(60, dtype=np.float32).reshape(20, 3)
 
@@ -133,6 +133,49 @@ def test_virtual_datasets_are_refused(tmp_path: Path, far: Path) -> None:
         NumpyDataset.from_hdf5(tmp_path / "d.h5", "x")
     ds = NumpyDataset.from_hdf5(tmp_path / "d.h5", "x", allow_external=True)
     assert (ds[:].numpy() == X).all()
+
+
+def virtual(file: h5py.File, name: str, far: Path, value: object) -> None:
+    """Make a virtual dataset that shows a value of the file `far`, which gets it."""
+    value = np.asarray(value)
+    with h5py.File(far, "a") as other:
+        other[name] = value
+    layout = h5py.VirtualLayout(value.shape, value.dtype)
+    layout[...] = h5py.VirtualSource(str(far), name, shape=value.shape)
+    file.create_virtual_dataset(name, layout)
+
+
+def test_one_value_of_another_file_is_refused(tmp_path: Path, far: Path) -> None:
+    with h5py.File(tmp_path / "d.h5", "w") as file:
+        virtual(file, "label", far, 41)
+    with pytest.raises(errors.ExternalDataError, match=r"virtual dataset over .*far\.h5"):
+        stack([f"{tmp_path}/d.h5::label"])
+
+
+def test_the_mask_of_a_column_in_another_file_is_refused(tmp_path: Path, far: Path) -> None:
+    with h5py.File(tmp_path / "d.h5", "w") as file:
+        file.create_group("age").attrs["encoding-type"] = "nullable-integer"
+        file["age/values"] = [1, 2, 3]
+        virtual(file, "age/mask", far, [False, False, False])
+    with pytest.raises(errors.ExternalDataError, match=r"virtual dataset over .*far\.h5"):
+        NumpyDataset.from_hdf5(tmp_path / "d.h5", "age")
+    allowed = NumpyDataset.from_hdf5(tmp_path / "d.h5", "age", allow_external=True)
+    assert allowed[:].tolist() == [1, 2, 3]
+
+
+@pytest.mark.parametrize("part", ["shape", "indptr"])
+def test_only_its_own_file_says_what_a_group_stands_for(
+    tmp_path: Path, far: Path, part: str
+) -> None:
+    parts = {"data": [1.0, 2.0], "indices": [2, 0], "indptr": [0, 1, 1, 2], "shape": [3, 41]}
+    with h5py.File(tmp_path / "d.h5", "w") as file:
+        for name in parts.keys() - {part}:
+            file[f"m/{name}"] = parts[name]
+        virtual(file, f"m/{part}", far, parts[part])
+    with pytest.raises(errors.MemberNotFoundError, match=r"d\.h5::m is a group"):
+        NumpyDataset.from_hdf5(tmp_path / "d.h5", "m")
+    allowed = NumpyDataset.from_hdf5(tmp_path / "d.h5", "m", allow_external=True)
+    assert allowed[0].shape == (41,)
 
 
 @pytest.mark.parametrize("options", [{}, {"compression": 4}])

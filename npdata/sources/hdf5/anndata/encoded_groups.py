@@ -8,16 +8,18 @@ Attributes of AnnData from 0.6 on are known, and sparse parts without any.
 
 import os
 from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
+from numpy.typing import NDArray
 
 from npdata.errors import FieldError, FormatError, UnsupportedSourceError
 from npdata.sources.base import Source
 from npdata.sources.hdf5.anndata.encoding import SPARSE_PARTS, encoded_kind, sparse_shape
 from npdata.sources.hdf5.examine.links import found_inside, require_inside
 from npdata.sources.hdf5.file import H5PY_ERRORS, Hdf5Options, absolute_path, opened_anew
-from npdata.sources.hdf5.open import file_of, open_hdf5, open_labels
+from npdata.sources.hdf5.open import file_of, open_hdf5, open_labels, whole
 from npdata.sources.sparse import CsrSource
 
 PARTS = {"csr_matrix": SPARSE_PARTS, "categorical": ("codes", "categories")}
@@ -75,8 +77,8 @@ def open_encoded(path: str, name: str, options: Hdf5Options) -> Source | None:
             if isinstance(group["categories"], h5py.Group):
                 categories += "/values"  # text that may be missing, of which no category is
             return open_labels(open_hdf5(path, codes, options), path, categories, where, options)
-        _require_all(where, group["mask"])
-        values, _ = parts
+        values, mask = parts
+        _require_all(where, whole(open_hdf5(path, mask, options)))
         return open_hdf5(path, values, options)
 
 
@@ -126,9 +128,9 @@ def _by_rows(group: h5py.Group) -> str:
     return f"write it by rows once: {raw}{place} = {place}.tocsr(), then write_h5ad"
 
 
-def _require_all(where: str, mask: h5py.Dataset) -> None:
+def _require_all(where: str, mask: NDArray[Any]) -> None:
     """Raise `FieldError` where the mask of a column says that values are missing."""
-    missing = np.flatnonzero(mask[:])
+    missing = np.flatnonzero(mask)
     if missing.size:
         raise FieldError(
             f"{where} has no value in {missing.size} rows, such as row {missing[0]}, and a tensor "

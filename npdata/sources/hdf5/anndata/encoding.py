@@ -5,7 +5,7 @@ from typing import Any
 import h5py
 import numpy as np
 
-from npdata.sources.hdf5.examine.links import found_inside
+from npdata.sources.hdf5.examine.links import found_inside, has_own_data
 
 SPARSE_PARTS = ("data", "indices", "indptr")
 
@@ -19,14 +19,15 @@ def encoded_kind(group: h5py.Group, *, outside: bool = False) -> str | None:
     """
     kind = group.attrs.get("encoding-type", group.attrs.get("h5sparse_format"))
     if kind is None:
-        parts = (_dataset(group, part, outside) for part in SPARSE_PARTS)
-        whole = all(part is not None for part in parts)
-        shape = sparse_shape(group, outside=outside) if whole else None
+        *others, indptr = (_dataset(group, part, outside) for part in SPARSE_PARTS)
+        if indptr is None or None in others or not (outside or has_own_data(indptr)):
+            return None
+        shape = sparse_shape(group, outside=outside)
         if shape is None:
             return None
         if shape[0] == shape[1]:
             return "csc_matrix" if _dataset(group, "barcodes", outside) is not None else None
-        spans = group["indptr"].size - 1
+        spans = indptr.size - 1
         return {shape[0]: "csr_matrix", shape[1]: "csc_matrix"}.get(spans)
     text = text_of(kind)
     if text in ("csr", "csc"):
@@ -39,7 +40,7 @@ def sparse_shape(group: h5py.Group, *, outside: bool = False) -> tuple[int, int]
     """Give the shape of a sparse matrix: of an attribute, or of a dataset of that name."""
     shape = group.attrs.get("shape", group.attrs.get("h5sparse_shape"))
     if shape is None and (found := _dataset(group, "shape", outside)) is not None:
-        shape = found[()]
+        shape = found[()] if outside or has_own_data(found) else None
     if shape is None or np.shape(shape) != (2,):
         return None
     return int(shape[0]), int(shape[1])

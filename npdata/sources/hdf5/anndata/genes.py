@@ -13,11 +13,11 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from npdata.errors import ExternalDataError, FieldError
+from npdata.errors import FieldError
 from npdata.sources.base import Source
 from npdata.sources.derived.base import origin
 from npdata.sources.hdf5.anndata.encoding import text_of
-from npdata.sources.hdf5.examine.links import require_inside
+from npdata.sources.hdf5.examine.links import found_inside, has_own_data
 from npdata.sources.hdf5.file import H5PY_ERRORS, Locking, open_file
 
 
@@ -41,15 +41,17 @@ class Genes:
         """Read the names; None where the file has none."""
         with open_file(self.path, self.locking) as file:
             try:
-                require_inside(file, self.var)
-                if isinstance(file[self.var], h5py.Dataset):  # AnnData 0.6
-                    return np.asarray(file[self.var]["index"])
-                index = f"{self.var}/{text_of(file[self.var].attrs['_index'])}"
-                require_inside(file, index)
-                found = file[index]
-            except (ExternalDataError, *H5PY_ERRORS):
+                var = found_inside(file, self.var)
+                if isinstance(var, h5py.Dataset):  # AnnData 0.6
+                    return np.asarray(var["index"]) if has_own_data(var) else None
+                if not isinstance(var, h5py.Group):
+                    return None
+                found = found_inside(var, text_of(var.attrs["_index"]))
+            except H5PY_ERRORS:
                 return None
-            return found[:] if isinstance(found, h5py.Dataset) and found.ndim == 1 else None
+            if not isinstance(found, h5py.Dataset) or not has_own_data(found):
+                return None
+            return found[:] if found.ndim == 1 else None
 
 
 def same_genes(sources: Sequence[Source]) -> Genes | None:

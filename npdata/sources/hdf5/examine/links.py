@@ -111,6 +111,11 @@ def found_inside(group: h5py.Group, name: str) -> Any:
     return group.get(encoded(name))
 
 
+def has_own_data(dataset: h5py.Dataset) -> bool:
+    """Tell whether the values of a dataset lie in its file: else to read them opens others."""
+    return not dataset.is_virtual and not dataset.external
+
+
 def require_own_data(dataset: h5py.h5d.DatasetID, storage: str, where: str) -> None:
     """Raise `ExternalDataError` where the rows of a dataset, so stored, lie elsewhere."""
     if storage == "external":

@@ -125,3 +125,16 @@ def test_names_behind_a_link_to_another_file_are_not_read(in_folder: Path) -> No
         del file["var"]
         file["var"] = h5py.ExternalLink("secret.h5", "/var")
     assert len(WAYS["from_hdf5"]("X")) == 4
+
+
+def test_names_in_a_virtual_dataset_are_not_read(in_folder: Path) -> None:
+    write("s0.h5ad", ["a", "b"])
+    write("s1.h5ad", ["a", "b"])
+    write("secret.h5", ["b", "a"])
+    with h5py.File("s1.h5ad", "r+") as file:
+        name = file["var"].attrs["_index"]
+        layout = h5py.VirtualLayout((2,), file["var"][name].dtype)
+        layout[:] = h5py.VirtualSource("secret.h5", f"var/{name}", shape=(2,))
+        del file["var"][name]
+        file["var"].create_virtual_dataset(name, layout)
+    assert len(WAYS["from_hdf5"]("X")) == 4
