@@ -15,16 +15,15 @@ from typing import NamedTuple
 
 import h5py
 
-from npdata.errors import ExternalDataError
 from npdata.sources.hdf5.examine.examine import Examined, OpenedFile, examine
 from npdata.sources.hdf5.examine.find import find
 from npdata.sources.hdf5.examine.links import (
     decoded,
     encoded,
     is_hard,
+    leads_outside,
     link_of,
     parts_of,
-    require_inside,
 )
 from npdata.sources.hdf5.file import H5PY_ERRORS, absolute_path, opened_anew
 
@@ -84,7 +83,7 @@ def count_attributes(path: str, name: str) -> int:
     """
     counts = []
     with opened_anew(absolute_path(path), None) as file:
-        if name and _leads_outside(file, name):
+        if name and leads_outside(file, name):
             return 0
         with contextlib.suppress(*H5PY_ERRORS):
             item = file[encoded(name or "/")]
@@ -108,7 +107,7 @@ def _names(file: h5py.File, path: str, name: str) -> _Names:
     """Give the names that `name` stands for: its own, all of that group, or all that match it."""
     if not name:
         return _names_below(file["/"], "", path)
-    if _leads_outside(file, name):
+    if leads_outside(file, name):
         return _Names({name: False})
     try:
         item = file[encoded(name)]
@@ -155,7 +154,7 @@ def _is_lost(file: h5py.File, group: h5py.Group, above: str, below: bytes) -> bo
     try:
         if isinstance(link_of(group, below), h5py.ExternalLink):
             return True
-        return _leads_outside(file, above + decoded(below)) or group.get(below) is None
+        return leads_outside(file, above + decoded(below)) or group.get(below) is None
     except H5PY_ERRORS:
         return True  # in a circle, or of a kind that h5py does not know
 
@@ -170,14 +169,6 @@ def _matching(file: h5py.File, path: str, pattern: str) -> _Names:
         return len(own) == parts and fnmatch.fnmatchcase("/".join(own), pattern)
 
     return names._replace(inside={n: inside for n, inside in names.inside.items() if matches(n)})
-
-
-def _leads_outside(file: h5py.File, name: str) -> bool:
-    try:
-        require_inside(file, name)
-    except ExternalDataError:
-        return True
-    return False
 
 
 def _listed(opened: OpenedFile, name: str, *, inside: bool) -> Listed:

@@ -21,7 +21,7 @@ from npdata.sources.hdf5.anndata.encoded_groups import open_encoded
 from npdata.sources.hdf5.anndata.genes import Genes
 from npdata.sources.hdf5.examine.examine import OpenedFile
 from npdata.sources.hdf5.examine.find import lost
-from npdata.sources.hdf5.examine.links import encoded, require_inside
+from npdata.sources.hdf5.examine.links import encoded, leads_outside, require_inside
 from npdata.sources.hdf5.examine.many_groups import look_at_groups
 from npdata.sources.hdf5.file import AUTO, Hdf5Options, Locking, absolute_path, opened_anew
 from npdata.sources.hdf5.groups import GroupsSource
@@ -51,7 +51,7 @@ def open_names(
             opened = open_datasets(path, names, options)
     opened = opened or [_open_name(path, name, options, groups) for name in names]
     for source, name in zip(opened, names, strict=True):
-        coded = coded_columns(source.dtype, path, name, options.locking)
+        coded = _coded(source.dtype, path, name, options)
         source.tell(genes=Genes.of(path, name, options.locking), coded=coded)
     by_name = dict(zip(names, opened, strict=True))
     return [by_name[name] for name in asked]
@@ -119,20 +119,33 @@ def _open_column(
         if records.dtype.names is None:
             return None
         found = ColumnSource(records, split_column(records.dtype, column))
-        if column not in coded_columns(records.dtype, path, table, options.locking):
+        if column not in _coded(records.dtype, path, table, options):
             return found
         categories, where = CATEGORIES.format(column), f"{path}::{table}.{column}"
         return open_labels(found, path, categories, where, options)
     return None
 
 
-def coded_columns(dtype: DType, path: str, table: str, locking: Locking) -> tuple[str, ...]:
-    """Give the columns of AnnData 0.6 that are codes of categories in `uns`."""
+def coded_columns(
+    dtype: DType, path: str, table: str, locking: Locking, *, outside: bool = False
+) -> tuple[str, ...]:
+    """Give the columns of AnnData 0.6 that are codes of categories in `uns`.
+
+    All that may be, where `uns` is in another file: `outside` lets links to others be followed.
+    """
     if dtype.names is None or table.strip("/") not in ("obs", "var"):
         return ()
-    numbers = [each for each in dtype.names if dtype[each].kind in "iu"]
+    categories = {n: CATEGORIES.format(n) for n in dtype.names if dtype[n].kind in "iu"}
     with opened_anew(path, locking) as file:
-        return tuple(each for each in numbers if CATEGORIES.format(each) in file)
+        return tuple(
+            column
+            for column, name in categories.items()
+            if (not outside and leads_outside(file, name)) or name in file
+        )
+
+
+def _coded(dtype: DType, path: str, table: str, options: Hdf5Options) -> tuple[str, ...]:
+    return coded_columns(dtype, path, table, options.locking, outside=options.allow_external)
 
 
 def _is_pattern(name: str) -> bool:

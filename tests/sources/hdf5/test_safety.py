@@ -163,6 +163,22 @@ def test_the_mask_of_a_column_in_another_file_is_refused(tmp_path: Path, far: Pa
     assert allowed[:].tolist() == [1, 2, 3]
 
 
+def test_which_columns_are_codes_is_not_looked_up_in_another_file(tmp_path: Path) -> None:
+    with h5py.File(tmp_path / "far.h5", "w") as file:
+        file["uns/kind_categories"] = [b"B", b"T"]
+    with h5py.File(tmp_path / "near.h5", "w") as file:
+        file["obs"] = np.array([(0, 7), (1, 8)], [("kind", "i1"), ("size", "i4")])
+        file["uns"] = h5py.ExternalLink("far.h5", "/uns")
+    for column in ("kind", "size"):  # either may be codes
+        with pytest.raises(errors.ExternalDataError, match=r"pass allow_external=True"):
+            NumpyDataset.from_hdf5(tmp_path / "near.h5", f"obs.{column}")
+    with pytest.raises(errors.ConversionError, match="'kind' holds codes"):
+        NumpyDataset.from_hdf5(tmp_path / "near.h5", "obs")
+    options: dict = {"allow_external": True}
+    kind, size = NumpyDataset.from_hdf5(tmp_path / "near.h5", "obs.kind", "obs.size", **options)[:]
+    assert (kind.tolist(), size.tolist()) == ([0, 1], [7, 8])
+
+
 @pytest.mark.parametrize("part", ["shape", "indptr"])
 def test_only_its_own_file_says_what_a_group_stands_for(
     tmp_path: Path, far: Path, part: str

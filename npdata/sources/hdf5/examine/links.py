@@ -102,13 +102,19 @@ def require_inside(file: h5py.File, name: str) -> None:
         group = found
 
 
+def leads_outside(file: h5py.File, name: str) -> bool:
+    """Tell whether the path `name` leads through a link to another file."""
+    try:
+        require_inside(file, name)
+    except ExternalDataError:
+        return True
+    return False
+
+
 def found_inside(group: h5py.Group, name: str) -> Any:
     """Give what a group has of a name; None for nothing, and behind a link to another file."""
-    try:
-        require_inside(group.file, f"{os.fsdecode(group.name)}/{name}")
-    except ExternalDataError:
-        return None
-    return group.get(encoded(name))
+    outside = leads_outside(group.file, f"{os.fsdecode(group.name)}/{name}")
+    return None if outside else group.get(encoded(name))
 
 
 def has_own_data(dataset: h5py.Dataset) -> bool:
