@@ -84,6 +84,18 @@ def test_an_error_that_lists_names_looks_into_no_other_file(tmp_path: Path) -> N
     assert "it has 'g/a/x'; name one" in str(told.value)
 
 
+def test_what_a_group_of_another_file_has_is_named_as_it_is_reached(tmp_path: Path) -> None:
+    with h5py.File(tmp_path / "far.h5", "w") as file:
+        file["deep/a/x"], file["deep/b/x"] = [1], [2]
+    with h5py.File(tmp_path / "near.h5", "w") as file:
+        file["g"] = h5py.ExternalLink("far.h5", "/deep")
+    with pytest.raises(errors.MemberNotFoundError) as told:
+        NumpyDataset.from_hdf5(tmp_path / "near.h5", "/g//a", allow_external=True)
+    assert "it has 'g/a/x', or g/*/x in all groups; name one" in str(told.value)
+    allowed = NumpyDataset.from_hdf5(tmp_path / "near.h5", "g/*/x", allow_external=True)
+    assert allowed[:].tolist() == [1, 2]
+
+
 def test_the_cure_for_cells_in_columns_looks_into_no_other_file(tmp_path: Path) -> None:
     with h5py.File(tmp_path / "far.h5", "w") as file:
         file["x"] = [b"AAC", b"AAG"]

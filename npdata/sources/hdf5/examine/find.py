@@ -15,7 +15,7 @@ import h5py
 
 from npdata.errors import MemberNotFoundError
 from npdata.sources.hdf5.anndata.encoding import SPARSE_PARTS, encoded_kind
-from npdata.sources.hdf5.examine.links import encoded, found_inside, is_hard, link_of
+from npdata.sources.hdf5.examine.links import encoded, found_inside, is_hard, link_of, parts_of
 from npdata.sources.hdf5.file import H5PY_ERRORS
 from npdata.sources.names import some_of
 from npdata.suggestions import did_you_mean
@@ -57,7 +57,7 @@ def _about_group(file: h5py.File, group: h5py.Group, name: str, where: str) -> s
             "wildcard or groups= opens it; lay such groups end to end: "
             f"npdata.concatenate([{where!r}, ...])"
         )
-    names = _names(group)
+    names = _names(group, "/".join(parts_of(name)))
     every = _in_all_groups(file, names[0]) if names and "/" in name.strip("/") else []
     there = ", or ".join([_listed(names), *every])
     return (
@@ -149,8 +149,8 @@ def _in_all_groups(file: h5py.File, name: str) -> list[str]:
     return []
 
 
-def _names(group: h5py.Group) -> list[str]:
-    """Give the names of arrays below a group, one more than are listed at most."""
+def _names(group: h5py.Group, above: str = "") -> list[str]:
+    """Give the names of arrays below the group `above`, one more than are listed at most."""
     names: list[str] = []
     array = "\0"  # the group seen last that stands for one array
 
@@ -168,7 +168,7 @@ def _names(group: h5py.Group) -> list[str]:
             array = name
         # PyTables keeps the indexes of its columns beside a table.
         if isinstance(item, h5py.Dataset | h5py.Group) and "/_i_" not in f"/{name}":
-            names.append(f"{os.fsdecode(group.name).rstrip('/')}/{name}".lstrip("/"))
+            names.append(f"{above}/{name}".lstrip("/"))
         return True if len(names) > MOST_NAMES else None
 
     if not is_hard(group.id, _MATLAB[0]):
