@@ -101,8 +101,17 @@ def _names_of_groups(
         return names
     asked = _checked_groups(groups)
     if names:
-        return _picked(path, name, names, asked)
-    return [f"/{group.strip('/')}/{name.strip('/')}" for group in asked]
+        picked = _picked(path, name, names, asked)
+    else:
+        picked = [f"/{group.strip('/')}/{name.strip('/')}" for group in asked]
+    twice = next((each for each, times in Counter(picked).items() if times > 1), None)
+    if twice is not None:
+        same = [group for group, each in zip(asked, picked, strict=True) if each == twice]
+        raise FieldError(
+            f"groups= has {same[0]!r} and {same[1]!r}, which is one group twice, and so would "
+            "be its rows"
+        )
+    return picked
 
 
 def _open_column(
@@ -188,7 +197,7 @@ def _is_dataset(file: h5py.File, name: str) -> bool:
 
 
 def _checked_groups(groups: object) -> list[str]:
-    """Give the names in `groups`; raises `FieldError` for what is no list of some, each once."""
+    """Give the names in `groups`; raises `FieldError` for what is no list of some."""
     if isinstance(groups, str | bytes) or not isinstance(groups, Iterable):
         raise FieldError(
             f"groups={groups!r:.60}: expected a list of names of groups; one in the file is "
@@ -199,9 +208,6 @@ def _checked_groups(groups: object) -> list[str]:
     asked = [g.decode() if isinstance(g, bytes) else str(g) for g in groups]
     if not asked:
         raise FieldError("groups= is empty, and an empty list of groups makes no field")
-    twice = next((group for group, times in Counter(asked).items() if times > 1), None)
-    if twice is not None:
-        raise FieldError(f"groups= has {twice!r} twice, and so would its rows")
     return asked
 
 

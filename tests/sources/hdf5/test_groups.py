@@ -520,11 +520,14 @@ def test_what_is_missing_or_different_is_named(tmp_path: Path) -> None:
         (b"demo_1", "groups=b'demo_1': expected a list"),
         (5, "groups=5: expected a list"),
         ({"demo_1", "demo_2"}, "groups= is a set, which has another order"),
-        (["demo_1", "demo_1"], "'demo_1' twice"),
+        (["demo_1", "demo_1"], "'demo_1' and 'demo_1', which is one group twice"),
+        (["demo_1", "data/demo_1/"], "'demo_1' and 'data/demo_1/', which is one group twice"),
         (["demo_1", "demo_99"], "no group 'demo_99' .*1 of the 2 in groups= are missing"),
     ):
         with pytest.raises((FieldError, MemberNotFoundError), match=message):
             NumpyDataset.from_hdf5(path, "data/*/actions", groups=groups)
+    with pytest.raises(FieldError, match="'data/demo_0' and '/data/demo_0', which is one group"):
+        NumpyDataset.from_hdf5(path, "actions", groups=["data/demo_0", "/data/demo_0"])
     with pytest.raises(MemberNotFoundError, match="'/data/demo_77/actions'"):
         NumpyDataset.from_hdf5(path, "actions", groups=["data/demo_0", "data/demo_77"])
 
