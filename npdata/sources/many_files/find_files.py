@@ -182,8 +182,10 @@ def _walk(folder: str) -> Iterator[str]:
             for entry in entries:
                 if entry.name.startswith("."):
                     continue
-                if entry.is_dir():
-                    (links if entry.is_symlink() else waiting).append(entry.path)
+                if entry.is_dir(follow_symlinks=False):
+                    waiting.append(entry.path)
+                elif entry.is_symlink() and Path(entry.path).is_dir():
+                    links.append(entry.path)
                 else:
                     yield entry.path
 

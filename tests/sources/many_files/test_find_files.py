@@ -172,6 +172,12 @@ def test_a_link_to_a_folder_above_repeats_no_file(tmp_path: Path) -> None:
     assert sorted(find_files(tmp_path)) == found
 
 
+def test_a_link_to_itself_in_a_folder_is_no_folder(tmp_path: Path) -> None:
+    (tmp_path / "x.npy").touch()
+    (tmp_path / "loop").symlink_to("loop")
+    assert list(find_files(tmp_path)) == [f"{tmp_path}/x.npy"]
+
+
 def test_files_keep_the_name_without_a_link_whatever_is_listed_first(tmp_path: Path) -> None:
     for folder, links in (("b", ("a", "c")), ("far/b", ("d", "e"))):
         (tmp_path / folder).mkdir(parents=True)
