@@ -84,11 +84,12 @@ def find_member(path: str, member: str) -> "MappedSource | DecodedMember":
     """Open one array by its header, and decode none of its rows; raises as `open_npz`."""
     where = f"{path}::{member}"
     directory = directory_of(path)
-    identity = directory.identity
     info = info_of(directory, path, member)
     if info.compress_type != zipfile.ZIP_STORED:
-        return DecodedMember(path, identity, info.filename, where)
-    file = File(path, identity)
+        with member_stream(path, info, where) as stream:
+            header = _header(stream, info, where)
+        return DecodedMember(path, directory.identity, info, header, where)
+    file = File(path, directory.identity)
     with Path(path).open("rb") as stream:
         start = data_start(stream, info, where)
         stream.seek(start)
@@ -152,18 +153,22 @@ class DecodedMember(InPlaceSource):
     `method` compressed them to `compressed_bytes`; `fortran` is their order.
     """
 
-    def __init__(self, path: str, identity: FileIdentity, name: str, where: str) -> None:
-        """Name the member `name` of the zip at `path`, which is the file of `identity`."""
+    def __init__(
+        self,
+        path: str,
+        identity: FileIdentity,
+        info: zipfile.ZipInfo,
+        header: NpyHeader,
+        where: str,
+    ) -> None:
+        """Take the member of `info` and `header` in the zip at `path`, the file of `identity`."""
         self.where = where
         self.access = Access(
             kind="decoded", reason="the zip compresses this member; it is decoded once per process"
         )
-        self._spec = (str(Path(path).absolute()), identity, name, where)
+        self._spec = (str(Path(path).absolute()), identity, info, header, where)
         self._table: RowTable | None = None
         self._lock = ForkSafeLock()
-        info = directory_of(path).infos[name]
-        with member_stream(path, info, where) as stream:
-            header = self._header = _header(stream, info, where)
         self.method = METHODS.get(info.compress_type, f"method {info.compress_type}")
         self.compressed_bytes = info.compress_size
         self.shape, self.dtype, self.fortran = header.shape, header.dtype, header.fortran
@@ -180,13 +185,13 @@ class DecodedMember(InPlaceSource):
         return table
 
     def _decode(self) -> NDArray[Any]:
-        path, identity, name, where = self._spec
+        path, identity, info, header, where = self._spec
         identity.require(FileIdentity.of(path), path)
         order = "F" if self.fortran else "C"
         array: NDArray[Any] = np.empty(self.shape, self.dtype, order)  # type: ignore[call-overload]
         try:
-            with member_stream(path, directory_of(path).infos[name], where) as stream:
-                stream.read(self._header.size)
+            with member_stream(path, info, where) as stream:
+                stream.read(header.size)
                 _fill(array, stream, where)
         finally:
             identity.require(FileIdentity.of(path), path)

@@ -187,6 +187,16 @@ def test_relative_paths_mean_the_same_after_a_change_of_folder(in_folder: Path) 
     assert (pickle.loads(sent)[3].numpy() == X[3]).all()
 
 
+@pytest.mark.parametrize("left", [{"y": X}, {"x": X[:3]}])
+def test_a_file_that_changed_on_the_way_to_another_process(packed: Path, left: dict) -> None:
+    sent = pickle.dumps(open_source(f"{packed}::x"))
+    np.savez_compressed(packed, **left)
+    there = pickle.loads(sent)
+    assert there.shape == X.shape
+    with pytest.raises(errors.ChangedFileError, match=r"packed\.npz changed since it was opened"):
+        there.table  # noqa: B018
+
+
 def test_pickled_objects_are_refused(tmp_path: Path) -> None:
     for save in (np.savez, np.savez_compressed):
         save(tmp_path / "a.npz", x=np.array([{}]), allow_pickle=True)
