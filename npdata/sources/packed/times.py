@@ -71,17 +71,17 @@ def _reference(text: str, calendar: str) -> int | None:
     if date is None:
         return None
     year, month, day, hour, minute, second = (int(date[k] or 0) for k in range(1, 7))
+    written = f"{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}"
     try:
-        days = int(np.datetime64(f"{year:04}-{month:02}-{day:02}", "D").astype(np.int64))
+        seconds = int(np.datetime64(written, "s").astype(np.int64))
     except ValueError:
         return None
     if calendar != "proleptic_gregorian" and (year, month, day) < (1582, 10, 15):
         since = year - (month < 3)  # the Julian calendar has a 29 February in all centuries
-        days += since // 100 - since // 400 - 2
+        seconds += (since // 100 - since // 400 - 2) * 86400
     fraction = int((date[7] or "").ljust(9, "0")[:9])
-    shift = 0
     if date[8]:
         minutes = int(date[9] or 0)
         shift = int(date[8]) * 60 + (-minutes if date[8].startswith("-") else minutes)
-    seconds = days * 86400 + hour * 3600 + (minute - shift) * 60 + second
+        seconds -= shift * 60
     return seconds * 10**9 + fraction

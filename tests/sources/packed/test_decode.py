@@ -196,6 +196,9 @@ def test_days_are_numpys(year: int, month: int, day: int, count: int) -> None:
         {"units": "months since 2000-01-01"},
         {"units": "days since 2001-02-29"},
         {"units": "days since 2001-13-01"},
+        {"units": "days since 2001-01-01 25:00"},
+        {"units": "days since 2001-01-01 12:60"},
+        {"units": "days since 2001-01-01 12:00:60"},
     ],
     ids=str,
 )
