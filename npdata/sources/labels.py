@@ -91,7 +91,9 @@ def _require_one_kind(parts: Sequence[Source]) -> None:
 
 
 def _all_missing(part: Source) -> bool:
-    return isinstance(part, LabelSource) and bool((part.table.array < 0).all())
+    if not isinstance(part, LabelSource) or part.dtype.kind not in "iu":
+        return False
+    return bool((part.table.array == -1).all())
 
 
 def _recoded(part: Source, names: tuple[Category, ...], dtype: np.dtype[Any]) -> LabelSource:

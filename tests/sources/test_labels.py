@@ -153,6 +153,13 @@ def test_numbers_without_names_are_no_part(two: tuple[str, str]) -> None:
         npdata.concatenate([two[0], np.zeros(3, np.int8)])
 
 
+@pytest.mark.parametrize("number", [-7, -1.0])
+def test_numbers_below_0_are_no_missing_labels(two: tuple[str, str], number: float) -> None:
+    numbers = LabelSource(np.array([number]), where="numbers")
+    with pytest.raises(FieldError, match=r"numbers holds numbers, and .*s0\.h5.* names"):
+        npdata.concatenate([two[0], numbers])
+
+
 def test_windows_of_other_categories_are_refused(two: tuple[str, str]) -> None:
     one, other = (npdata.NumpyDataset(label=path) for path in two)
     with pytest.raises(FieldError, match=r"make windows of the sum: \(a \+ b\)\.windows"):
