@@ -135,6 +135,7 @@ class GroupsSource(InFile, PartlyInPlace):
                 self.file.check()
                 with open_file(groups.path, options.locking) as file:
                     opened = OpenedFile(file, groups.path, options, self.file)
+                    self.file.identity.require(opened.facts.identity, groups.path)
                     for owner in missing:
                         examined = examine(opened, groups.names[owner])
                         self._parts[owner] = source_of(examined, options)

@@ -333,6 +333,20 @@ def test_a_changed_file_is_noticed(tmp_path: Path) -> None:
         ds[[0]]
 
 
+@pytest.mark.parametrize("options", [{}, {"compression": 1}])
+def test_a_group_of_a_file_that_took_the_place_is_not_read(tmp_path: Path, options: dict) -> None:
+    for name, before in (("a.h5", 0), ("b.h5", 9)):
+        with h5py.File(tmp_path / name, "w") as file:
+            file.create_dataset("before", data=np.ones(before), chunks=True, maxshape=(None,))
+            for group in "abc":
+                file.create_dataset(f"{group}/x", data=np.arange(9), chunks=(2,), **options)
+    ds = NumpyDataset(f"{tmp_path}/a.h5::*/x")
+    assert ds[0] == 0
+    (tmp_path / "b.h5").replace(tmp_path / "a.h5")
+    with pytest.raises(npdata.errors.ChangedFileError, match="another file has taken its place"):
+        ds[[9]]
+
+
 def test_rows_of_one_group_belong_together(tmp_path: Path) -> None:
     path = tmp_path / "demo.hdf5"
     demonstrations(path)
