@@ -17,6 +17,7 @@ from npdata.sources.base import Source
 from npdata.sources.derived import axis
 from npdata.sources.hdf5.rows import mapped
 from npdata.sources.hdf5.rows.h5py_rows import H5pySource
+from npdata.sources.many_files.file_table import FileTable
 
 X = np.arange(6000, dtype=np.float32).reshape(1000, 6)
 
@@ -35,7 +36,7 @@ WRITERS: dict[str, Callable[[Path], Any]] = {
 
 def write_hdf5(path: Path, **options: Any) -> None:
     with h5py.File(path, "w") as file:
-        file.create_dataset("x", data=X, **options)
+        file.create_dataset("x", **({"data": X} | options))
 
 
 def open_kind(kind: str, path: Path) -> NumpyDataset:
@@ -130,6 +131,23 @@ def test_a_change_under_rows_that_lie_unevenly_is_an_error(
     os.truncate(path, 0)
     with pytest.raises(errors.ChangedFileError, match="and now has 0"):
         ds[[1, 0]]
+
+
+def test_a_file_that_takes_the_place_of_one_before_it_is_opened_is_an_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, rows in (("a.h5", X), ("new", X + 1)):
+        write_hdf5(tmp_path / name, chunks=(7, 6), compression=1, data=rows)
+    ds = npdata.stack([f"{tmp_path}/a.h5::x"])
+    opened = FileTable.source
+
+    def open_another(table: FileTable, number: int) -> Source:
+        (tmp_path / "new").replace(tmp_path / "a.h5")
+        return opened(table, number)
+
+    monkeypatch.setattr(FileTable, "source", open_another)
+    with pytest.raises(errors.ChangedFileError, match="another file has taken its place"):
+        ds[0]
 
 
 def altering(function: Callable[..., Any], path: Path, change: str) -> Callable[..., Any]:

@@ -76,12 +76,11 @@ class FileReader:
         inode, size, mtime_ns, offset, _, kind = known
         path = table.files.path(number)
         if offset < 0:
-            table.check(number)
             read = self._read_zipped if offset == ZIPPED else self._read_own
             try:
                 read(number, path, out)
-            except FileNotFoundError:
-                raise gone(path) from None
+            finally:
+                table.check(number)
             return
         held: list[int] = []
         try:  # as `table.opened`, which takes 1.5 µs more of 7
@@ -103,11 +102,7 @@ class FileReader:
             out[...] = place.reshape(-1).reshape(out.shape, order="F")
 
     def _read_zipped(self, number: int, path: bytes, out: NDArray[Any]) -> None:
-        try:
-            alike = read_member(os.fsdecode(path), self.table.files.member(number) or "", out)
-        finally:
-            self.table.check(number)
-        if not alike:
+        if not read_member(os.fsdecode(path), self.table.files.member(number) or "", out):
             raise gone(path)
 
     def _read_own(self, number: int, path: bytes, out: NDArray[Any]) -> None:
