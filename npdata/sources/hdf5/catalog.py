@@ -22,7 +22,6 @@ from npdata.sources.hdf5.examine.links import (
     encoded,
     is_hard,
     leads_outside,
-    link_of,
     parts_of,
 )
 from npdata.sources.hdf5.file import H5PY_ERRORS, absolute_path, opened_anew
@@ -152,11 +151,9 @@ def _names_below(group: h5py.Group, above: str, path: str) -> _Names:
 def _is_lost(file: h5py.File, group: h5py.Group, above: str, below: bytes) -> bool:
     """Tell whether a link of a group, which is no hard one, leads out of the file or nowhere."""
     try:
-        if isinstance(link_of(group, below), h5py.ExternalLink):
-            return True
         return leads_outside(file, above + decoded(below)) or group.get(below) is None
     except H5PY_ERRORS:
-        return True  # in a circle, or of a kind that h5py does not know
+        return True  # in a circle
 
 
 def _matching(file: h5py.File, path: str, pattern: str) -> _Names:

@@ -103,7 +103,7 @@ def require_inside(file: h5py.File, name: str) -> None:
 
 
 def leads_outside(file: h5py.File, name: str) -> bool:
-    """Tell whether the path `name` leads through a link to another file."""
+    """Tell whether the path `name` leads through a link to another file, or an unknown one."""
     try:
         require_inside(file, name)
     except ExternalDataError:
