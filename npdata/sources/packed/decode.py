@@ -76,11 +76,11 @@ class UnpackedSource(ConvertedSource):
             for code in np.unique(codes).tolist():
                 places = codes == code
                 some, kind = stored[places], kinds[code]
-                decoded = np.empty(some.shape, self.dtype)
                 if kind is None:
-                    decoded[...] = some
-                else:
-                    unpack(kind, some, decoded)
+                    out[places] = some
+                    continue
+                decoded = np.empty(some.shape, self.dtype)
+                unpack(kind, some, decoded)
                 out[places] = decoded
             return
         kind = kinds[0]
@@ -128,23 +128,8 @@ def decoded(source: Source, asked: object, dtype: object = None) -> Source:
             f"decode={asked!r:.60}: expected 'cf', 'nwb' or 'matlab', or None for numbers as they "
             f"are stored; a field of that name goes into a mapping: NumpyDataset({{'decode': ...}})"
         )
-    if asked == "matlab" and source.matlab == "empty":
-        raise FormatError(
-            f"{source.where} is an empty array of MATLAB: what is stored is its size, and it "
-            f"has no rows; leave it out"
-        )
-    if asked == "matlab" and source.matlab == MIXED:
-        raise FieldError(
-            f"some parts of {source.where} are logical or char arrays of MATLAB, and not all are "
-            "the same; leave this field out of decode=, or read the files as fields of two datasets"
-        )
-    if asked == "matlab" and source.matlab is not None and _by_samples(source):
-        raise FieldError(
-            f"{source.where} is {source.matlab} of MATLAB, and decode= is for rows of one shape; "
-            "decode its batches in batch_transform="
-        )
     if asked == "matlab" and source.matlab is not None:
-        return MatlabSource(source, source.matlab)
+        return _decoded_matlab(source, source.matlab)
     packings = source.packings
     if asked in ("cf", "nwb") and packings.kinds != (None,):
         others = {kind.convention for kind in packings.kinds if kind is not None} - {asked}
@@ -168,6 +153,26 @@ def decoded(source: Source, asked: object, dtype: object = None) -> Source:
         return UnpackedSource(source, packings, floats=floats)
     require_one_packing(source)
     return source
+
+
+def _decoded_matlab(source: Source, kind: str) -> Source:
+    """Decode rows of the class `kind` of MATLAB; raises as `decoded`."""
+    if kind == "empty":
+        raise FormatError(
+            f"{source.where} is an empty array of MATLAB: what is stored is its size, and it "
+            f"has no rows; leave it out"
+        )
+    if kind == MIXED:
+        raise FieldError(
+            f"some parts of {source.where} are logical or char arrays of MATLAB, and not all are "
+            "the same; leave this field out of decode=, or read the files as fields of two datasets"
+        )
+    if _by_samples(source):
+        raise FieldError(
+            f"{source.where} is {kind} of MATLAB, and decode= is for rows of one shape; decode its "
+            "batches in batch_transform="
+        )
+    return MatlabSource(source, kind)
 
 
 def _by_samples(source: Source) -> bool:
