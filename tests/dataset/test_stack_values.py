@@ -62,7 +62,7 @@ def test_a_value_that_is_cut_short_or_damaged_is_named(tmp_path: Path, method: i
     path = tmp_path / "x.npz"
     with zipfile.ZipFile(path, "w", method) as archive:
         archive.writestr("label.npy", header.getvalue()[:-3])
-    with pytest.raises(TruncatedError, match=r"x\.npz::label ends before its value"):
+    with pytest.raises(TruncatedError, match=r"label declares \(\) of float64, 8 bytes, but"):
         npdata.stack(f"{path}::label")
     with zipfile.ZipFile(path, "w", method) as archive:
         archive.writestr("label.npy", header.getvalue())

@@ -133,17 +133,15 @@ def value_of(path: str, member: str) -> Value | None:
     directory = directory_of(path)
     info = info_of(directory, path, member)
     with member_stream(path, info, where) as stream:
-        header = read_header(stream, where, one_value=True)
-        data = b"" if header.shape else stream.read()  # to the end: the checksum is compared
-    if header.shape:
-        return None
-    if len(data) < header.data_bytes:
-        raise TruncatedError(f"{where} ends before its value; it was cut short")
+        header = _header(stream, info, where, one_value=True)
+        if header.shape:
+            return None
+        array = np.empty((), header.dtype)
+        _fill(array, stream, where)
     offset = None
     if info.compress_type == zipfile.ZIP_STORED:
         with Path(path).open("rb") as file:
             offset = data_start(file, info, where) + header.size
-    array = np.frombuffer(data, header.dtype, 1).reshape(())
     return Value(array, directory.identity, offset)
 
 
@@ -220,9 +218,11 @@ def _fill(array: NDArray[Any], stream: BinaryIO, where: str) -> None:
         pass
 
 
-def _header(stream: BinaryIO, info: zipfile.ZipInfo, where: str) -> NpyHeader:
+def _header(
+    stream: BinaryIO, info: zipfile.ZipInfo, where: str, *, one_value: bool = False
+) -> NpyHeader:
     """Read the header of a member; `TruncatedError` where it declares more than that holds."""
-    header = read_header(stream, where)
+    header = read_header(stream, where, one_value=one_value)
     if header.size + header.data_bytes > info.file_size:
         raise TruncatedError(
             f"{where} declares {header.shape} of {header.dtype}, {header.data_bytes} bytes, but "
