@@ -165,6 +165,6 @@ def _row_numbers(borders: Any) -> Ints:
             f"borders of shape {array.shape} and dtype {array.dtype}: expected one dimension of "
             f"row numbers, or the name of one field{flags}"
         )
-    if array.size and array.dtype.kind == "u" and int(array.max()) >= 1 << 63:
+    if array.size and int(array.max()) >= 1 << 63:
         raise FieldError(f"borders: {array.max()} is no row number")
     return np.asarray(array, np.int64)

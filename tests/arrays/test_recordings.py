@@ -10,7 +10,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from npdata.arrays.recordings import Recordings, changes
+from npdata.arrays.recordings import Recordings, changes, even_borders, shown_lengths
 from npdata.errors import FieldError
 
 
@@ -31,6 +31,13 @@ def test_borders_are_taken_in_each_form(inner: list[int]) -> None:
         (np.array([3, 7], np.uint8), 10, [0, 3, 7, 10], "2 rows where a recording begins"),
         ([3, 10], 10, [0, 3, 10], "2 rows where a recording ends"),
         ([10], 10, [0, 10], "1 row where a recording ends"),
+        (np.array([], np.uint8), 10, [0, 10], "0 rows where a recording begins"),
+        (
+            np.array([3, 1 << 62], np.uint64),
+            1 << 62,
+            [0, 3, 1 << 62],
+            "2 rows where a recording ends",
+        ),
         ([0, 3, 10], 10, [0, 3, 10], "3 offsets, from 0 to the end"),
         ([0], 0, [0, 0], "1 row where a recording begins"),
         ([0, 0], 0, [0, 0], "2 rows where a recording begins"),
@@ -47,14 +54,15 @@ def test_borders_say_how_they_were_taken(
 @pytest.mark.parametrize(
     ("borders", "message"),
     [
-        ([5, 3], "border 1 is 3, after 5"),
+        ([5, 3], "border 1 is 3, after 5$"),
+        ([1, 0], "border 1 is 0, after 1$"),
         ([-1, 3], "border -1 lies outside the 10 rows"),
-        ([3, 11], "border 11 lies outside the 10 rows"),
+        ([0, 5, 11], "border 11 lies outside the 10 rows"),
         ([11] * 10, "border 11 lies outside .* a number for each of the 10 rows"),
         ([-1, 11], r"border -1 lies outside .* if they are lengths \(10 rows"),
         ([1, 0, 0, 1, 0, 0, 0, 0, 0, 0], "border 1 is 0, after 1; for flags of first rows give"),
         ([[1], [2, 3]], "borders: expected a list of row numbers: "),
-        ([2.5], "dtype float64"),
+        ([2.5], "dtype float64: expected .* the name of one field$"),
         ([[1, 2]], r"shape \(1, 2\)"),
         ([True, False], r"dtype bool: .*give borders=np.flatnonzero\(flags\)"),
         (["run"], "or the name of one field; of flags in several fields"),
@@ -88,7 +96,9 @@ def test_borders_that_cannot_be_are_named(borders: object, message: str) -> None
         ([0, 2, 4, 4], "lengths"),
         ([0, 0, 0, 0, 1, 1, 1, 2, 2, 2], "a number for each of the 10 rows.* its name"),
         ([5, 5, 10], None),
-        ([3, 7], "lengths"),
+        ([10], None),
+        ([0, 0, 10], None),
+        ([3, 7], "^; if they are lengths"),
         ([0, 3, 7], None),
         ([3, 6], None),
         ([4, 4], None),
@@ -116,3 +126,25 @@ def test_changes_are_where_a_value_differs(values: list[float]) -> None:
     records["at"] = array[:, None]
     for rows in (array, days, array.astype(ml_dtypes.bfloat16), records):
         assert changes(rows).tolist() == expected
+
+
+@pytest.mark.parametrize(
+    "rows",
+    [
+        np.array([[0, 1], [0, 2], [0, 2], [5, 2]]),
+        np.array([(np.nan, 1), (np.nan, 2), (np.nan, 2), (5, 2)], [("at", float), ("id", int)]),
+    ],
+)
+def test_a_row_differs_where_any_of_its_numbers_does(rows: Any) -> None:
+    assert changes(rows).tolist() == [1, 3]
+
+
+def test_recordings_of_one_row_are_recordings() -> None:
+    borders = even_borders(3, 1)
+    assert borders is not None
+    assert borders.tolist() == [0, 1, 2, 3]
+
+
+@pytest.mark.parametrize(("lengths", "shown"), [([], "0"), ([0, 0], "0"), ([0, 2], "0 to 2")])
+def test_lengths_are_shown_also_where_none_has_rows(lengths: list[int], shown: str) -> None:
+    assert shown_lengths(np.array(lengths, np.int64)) == shown
