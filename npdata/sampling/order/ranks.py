@@ -159,8 +159,6 @@ class Ranks:
 
     def _last_size(self, left: int) -> int:
         """Give the number of rows of this rank in a last step of `left` positions."""
-        if self.uneven == "drop":
-            return 0
         if self.uneven != "ragged":
             return -(-left // self.world_size)
         low, high = self._bounds(left)

@@ -153,6 +153,14 @@ def test_the_last_turn_is_dropped_on_all_ranks_or_filled_up_by_the_first_batches
         assert [batch.tolist() for batch in sampler] == [batch for batch in own if batch]
 
 
+def test_of_fewer_batches_than_ranks_each_rank_has_one() -> None:
+    for rank in range(4):
+        sampler = BlockBatchSampler(
+            ragged([3] * 2), max_rows=6, shuffle=False, rank=rank, world_size=4
+        )
+        assert [batch.tolist() for batch in sampler] == [[0, 1]]
+
+
 @given(lengths, st.integers(1, 3), st.integers(1, 3), st.integers(0, 30))
 @example([9] * 300, 1, 2, 90)
 def test_a_state_goes_on_with_any_number_of_ranks(
@@ -257,6 +265,8 @@ def test_what_cannot_be_is_named() -> None:
         BlockBatchSampler(10, max_rows=8)
     with pytest.raises(SamplerError, match="has no lengths"):
         BlockBatchSampler(NumpyDataset(np.arange(3)), max_rows=8)
+    with pytest.raises(SamplerError, match="max_rows=8 of Subset, which has no lengths"):
+        BlockBatchSampler(Subset(ragged([3, 1]), [2]), max_rows=8)  # which reading refuses
     with pytest.raises(SamplerError, match="sample 1 has 9 rows, more than max_rows=8"):
         BlockBatchSampler(Subset(ragged([9, 1, 9, 2]), [1, 2]), max_rows=8)
     state = BlockBatchSampler(ds, max_rows=9).state_dict()

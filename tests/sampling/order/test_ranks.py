@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from processes import HANG, environment
 
 from npdata import NumpyDataset
+from npdata.errors import SamplerError
 from npdata.sampling.order.ranks import Ranks
 from npdata.sampling.sampler import BlockBatchSampler
 
@@ -363,6 +364,24 @@ def of_rank(rank: int, **more: object) -> Ranks:
 
 def test_ranks_that_repeat_a_row_repeat_different_ones() -> None:
     assert [of_rank(rank).last_step(0).fill.tolist() for rank in range(4)] == [[], [], [], [0, 1]]
+
+
+def test_what_masks_fill_up_is_the_position_before() -> None:
+    steps = [of_rank(rank, n=42, world_size=2, uneven="mask").last_step(37) for rank in range(2)]
+    assert [step.positions.tolist() for step in steps] == [[37, 38, 39], [40, 41]]
+    assert [step.fill.tolist() for step in steps] == [[], [41]]
+
+
+@pytest.mark.parametrize("uneven", ["pad", "mask", "ragged", "drop"])
+def test_nothing_is_left_behind_the_end(uneven: str) -> None:
+    ranks = of_rank(0, uneven=uneven)
+    assert [(ranks.steps(start), ranks.samples(start)) for start in (10, 12, 99)] == [(0, 0)] * 3
+
+
+@pytest.mark.parametrize("rank", [-1, 4])
+def test_a_rank_outside_the_world_is_refused(rank: int) -> None:
+    with pytest.raises(SamplerError, match=f"rank {rank} of a world of 4"):
+        of_rank(rank)
 
 
 @pytest.mark.parametrize(
