@@ -59,14 +59,13 @@ def start_in(state: Any, epochs: Epochs) -> Start:
                 f"{name}={show(value)}: a position in another order means other samples; make "
                 f"the sampler as it was{split}, or begin an epoch without the state"
             )
-    ranks = epochs.ranks()
-    most = max(expected["samples"], ranks.n)
+    most = expected["samples"]
     if found["position"] > most and epochs.recipe.totals is None:  # draws have no end
         raise StateError(
             f"the state has position={found['position']} of {most} samples: "
             "expected no more than there are"
         )
-    return epochs.or_next(Start(found["epoch"], found["position"]), ranks)
+    return epochs.or_next(Start(found["epoch"], found["position"]), epochs.ranks())
 
 
 def state_within(state: Any) -> Any:

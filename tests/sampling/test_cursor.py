@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from npdata import BlockBatchSampler, NumpyDataset
+from npdata import BlockBatchSampler, NumpyDataset, ragged
 from npdata.errors import SamplerError
 from npdata.sampling.epochs import Run, Start
 from npdata.sampling.order.ranks import Ranks
@@ -94,3 +94,9 @@ def test_divided_batches_bring_what_random_numbers_are_made_of() -> None:
 def test_batches_that_are_divided_already_are_not_divided_again() -> None:
     with pytest.raises(SamplerError, match="rank= and world_size= divide the rows"):
         given(in_order(10, rank=0, world_size=2))
+
+
+def test_all_samples_of_the_last_batch_by_size_count() -> None:
+    ds = NumpyDataset(ragged(np.arange(7), lengths=[3, 3, 1]))
+    run = BlockBatchSampler(ds, max_rows=6).cursor.next_run(Asking())
+    assert run.remainder == 0

@@ -153,11 +153,12 @@ class TestPosition:
         assert sorted(seen) == list(range(n))
         assert (state["epoch"], state["position"]) == (1, 0)
 
-    def test_an_epoch_in_batches_of_one_is_at_its_end_with_the_last_row(self):
-        sampler = BlockBatchSampler(3, 1)
+    @pytest.mark.parametrize("n", [1, 3])
+    def test_an_epoch_in_batches_of_one_is_at_its_end_with_the_last_row(self, n):
+        sampler = BlockBatchSampler(n, 1)
         batches = iter(sampler)
-        taken = [next(batches) for _ in range(3)]
-        assert sorted(np.concatenate(taken).tolist()) == [0, 1, 2]
+        taken = [next(batches) for _ in range(n)]
+        assert sorted(np.concatenate(taken).tolist()) == list(range(n))
         state = sampler.state_dict()
         assert (state["epoch"], state["position"]) == (1, 0)
 
