@@ -22,7 +22,9 @@ def given(sampler: BlockBatchSampler, **asking: Any) -> tuple[Run, list[Any]]:
     """The run that is asked for, for two processes, and its batches."""
     cursor = sampler.cursor
     run = cursor.next_run(Asking(processes=2, **asking))
-    return run, [batch for batches in cursor.epochs.batches(run) for batch in batches]
+    together = list(cursor.epochs.batches(run))
+    assert all(together), "an iteration ends with the first that are none"
+    return run, [batch for batches in together for batch in batches]
 
 
 @pytest.mark.parametrize(
@@ -43,6 +45,11 @@ def test_divided_batches_are_lists_filled_up_where_all_processes_get_as_many(
     assert batches == [[0, 1, 2, 3], [4, 5, 6, 7], *last]
     assert all(type(batch) is list for batch in batches)
     assert run.remainder == remainder
+
+
+def test_rows_that_divide_are_not_filled_up() -> None:
+    _, batches = given(in_order(8), even=True)
+    assert batches == [[0, 1, 2, 3], [4, 5, 6, 7]]
 
 
 def test_what_is_filled_up_after_a_resume_is_what_an_undisturbed_epoch_has() -> None:

@@ -66,6 +66,7 @@ def test_a_subset_comes_in_batches_that_fit(sizes: list[int], data: Any, shuffle
 
 
 @given(lengths, st.integers(30, 90), st.booleans())
+@example([1] * 90, 40, False)
 def test_batches_are_as_full_as_can_be(sizes: list[int], most: int, padded: bool) -> None:
     held = np.maximum(1, np.array(sizes))
     batches = batches_of(np.arange(len(held)), held, most, padded)
@@ -187,12 +188,13 @@ def test_a_state_goes_on_with_any_number_of_ranks(
         assert state["epoch"] == 1
 
 
-def test_the_first_batches_change_only_with_the_version_of_the_order() -> None:
+def test_the_batches_change_only_with_the_version_of_the_order() -> None:
     """Saved positions depend on them."""
     sizes = np.arange(2000) % 9
     batches = list(BlockBatchSampler(ragged(sizes), max_rows=20, seed=0, shuffle="full"))
     assert len(batches) == 485
     assert [batch.tolist() for batch in batches[:3]] == [[1970, 800], [115, 295], [79, 1826]]
+    assert [batch.tolist() for batch in batches[-2:]] == [[1141, 1924], [527, 1590, 1059]]
 
 
 def test_a_loader_goes_on_where_it_was() -> None:
@@ -211,6 +213,12 @@ def test_a_loader_goes_on_where_it_was() -> None:
     again.load_state_dict(first.state_dict())
     assert len(again) == len(whole) - 7
     assert [batch["number"].tolist() for batch in again] == whole[7:]
+
+
+def test_after_what_was_left_of_an_epoch_the_next_has_its_own_length() -> None:
+    sampler = BlockBatchSampler(ragged([3] * 8), max_rows=6)
+    sampler.load_state_dict(sampler.state_dict() | {"position": 6})
+    assert (len(list(sampler)), len(sampler)) == (1, 4)
 
 
 def test_a_data_loader_takes_the_batches() -> None:
@@ -281,3 +289,6 @@ def test_what_cannot_be_is_named() -> None:
     sampler = BlockBatchSampler(ragged([3] * 9), max_rows=9)
     with pytest.raises(StateError, match="position=1 is inside a batch"):
         sampler.load_state_dict(sampler.state_dict() | {"position": 1})
+    drawn = BlockBatchSampler(ragged([3] * 9), max_rows=9, weights=np.ones(9))
+    with pytest.raises(StateError, match="position=10 is inside a batch"):
+        drawn.load_state_dict(drawn.state_dict() | {"position": 10})
