@@ -125,6 +125,17 @@ class TestBatches:
             sampler = BlockBatchSampler(data, 5, shuffle=False, lanes=2, rank=rank, world_size=2)
             assert rows_of(sampler) == own
 
+    def test_lanes_without_a_shuffle_deal_the_rows_of_a_subset_as_they_stand_in_it(self):
+        subset = Subset(range(8), [5, 1, 7, 0, 3, 2, 6, 4])
+        order = {"shuffle": False, "lanes": 2, "block_rows": 2}
+        assert rows_of(BlockBatchSampler(subset, 4, **order)) == [0, 2, 1, 3, 4, 6, 5, 7]
+
+    def test_true_is_a_full_shuffle_also_that_of_numpy(self):
+        full = rows_of(BlockBatchSampler(50, 8, shuffle="full"))
+        for shuffle in (True, np.True_):
+            assert rows_of(BlockBatchSampler(50, 8, shuffle=shuffle)) == full
+        assert rows_of(BlockBatchSampler(50, 8, shuffle=np.False_)) == list(range(50))
+
     @pytest.mark.parametrize("order", [{}, {"shuffle": False, "lanes": 2}])
     def test_blocks_elsewhere_are_refused_where_the_order_has_blocks(self, order):
         one, other = (
