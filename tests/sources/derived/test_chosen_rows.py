@@ -105,6 +105,18 @@ def test_text_records_and_categories_are_chosen_too(tmp_path: Path) -> None:
     assert [chosen.fields["y"].categories[y] for y in chosen[:]["y"]] == ["dog", "cat", "dog"]
 
 
+def test_chosen_numbers_stand_for_what_they_stood_for(tmp_path: Path) -> None:
+    with h5py.File(tmp_path / "x.h5", "w") as file:
+        for name, scale in (("halves", 0.5), ("tenths", 0.1)):
+            file[name] = np.arange(4, dtype=np.int16)
+            file[name].attrs["scale_factor"] = scale
+    halves, tenths = (NumpyDataset(f"{tmp_path}/x.h5::{name}") for name in ("halves", "tenths"))
+    some = NumpyDataset(Subset(halves, [3, 1]))
+    assert (some + halves)[:].tolist() == [3, 1, 0, 1, 2, 3]
+    with pytest.raises(FieldError, match=r"0\.5; from row 2 on: scale_factor 0\.1"):
+        some + tenths
+
+
 def test_ascending_numbers_are_read_chunk_by_chunk(tmp_path: Path) -> None:
     numbers = np.repeat(np.arange(40), 5)
     ds = NumpyDataset(Subset(images("gzip", tmp_path), numbers))
@@ -124,6 +136,16 @@ def test_chosen_rows_may_be_held_and_kept(kind: str, tmp_path: Path) -> None:
             batches = npdata.Loader(ds, 16, shuffle=False, **options)
             together = torch.cat([batch["x"] for batch in batches])
             assert (together.numpy() == IMAGES[numbers]).all()
+
+
+def test_chosen_rows_among_parts_are_kept(tmp_path: Path) -> None:
+    found, numbers = images("gzip", tmp_path), [39, 3, 39]
+    joined = NumpyDataset(Subset(found, numbers)) + NumpyDataset(IMAGES)
+    for chunks in (2, 0):  # of the file, decoded by the first alone
+        ds = NumpyDataset(joined, cache=tmp_path / "cache")
+        assert (ds[:3].numpy() == IMAGES[numbers]).all()
+        assert (ds[3:].numpy() == IMAGES).all()
+        assert ds.sources[0].decoded_chunks == chunks
 
 
 @pytest.mark.parametrize("device", [None, "cpu"])
