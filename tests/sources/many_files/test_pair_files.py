@@ -50,6 +50,15 @@ def test_a_member_beside_a_file_of_its_stem_is_named(tmp_path: Path) -> None:
         npdata.stack(image=images, mask=[*map(str, masks), f"{tmp_path}/mask/x2.npz::m"])
 
 
+@pytest.mark.parametrize("turned", [False, True])
+def test_files_of_one_stem_beside_one_partner_are_named(tmp_path: Path, turned: bool) -> None:
+    images, masks = written(tmp_path / "image", "x1 x2"), written(tmp_path / "mask", "x1 x2")
+    np.savez(tmp_path / "image/x1.npz", np.zeros(2))
+    files = {"image": [*images, tmp_path / "image/x1.npz"], "mask": masks}
+    with pytest.raises(FieldError, match=r"'image' has .*x1\.npy and .*x1\.npz.*, which are both"):
+        npdata.stack(dict(reversed(files.items())) if turned else files)
+
+
 def test_what_is_said_of_shards_without_partners_makes_one_dataset_of_them(tmp_path: Path) -> None:
     for k, name in enumerate(["emb", "features"]):
         np.savez(tmp_path / f"{k}.npz", **{name: np.full((2, 3), k), "id": np.full(2, k)})
