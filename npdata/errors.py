@@ -139,10 +139,6 @@ class PaddingWarning(UserWarning):
     """A trainer predicts, and some of the predictions are of rows that came before."""
 
 
-class RanksWarning(UserWarning):
-    """Ranks read in different orders, so that some rows are read twice and others never."""
-
-
 class LoaderError(NpdataError, ValueError):
     """The options of a loader cannot be, contradict each other, or would be ignored."""
 

@@ -92,9 +92,8 @@ class Epochs:
     Batches have `batch_size` samples, or are those of `sized`. `rank` is one of `world_size` (None:
     of torch.distributed). `masked`: batches mark their padding; `seeded`: they bring what random
     numbers are made of. An epoch ends after `num_samples`, or `steps_per_epoch` steps of all ranks;
-    the order does not depend on that, so a state fits any length. `number` is that of a
-    sampler among those of as many rows, alike on all ranks. Raises `SamplerError` for an epoch that
-    is longer than an order without weights.
+    the order does not depend on that, so a state fits any length. Raises `SamplerError` for one
+    that is longer than an order without weights.
     """
 
     recipe: Recipe
@@ -107,7 +106,6 @@ class Epochs:
     seeded: bool
     num_samples: int | None
     steps_per_epoch: int | None
-    number: int
 
     def __post_init__(self) -> None:
         """Refuse an epoch that is too long on one rank."""

@@ -9,7 +9,6 @@ from typing import Any, Self
 
 from npdata.sampling.cursor import Cursor, beginning
 from npdata.sampling.epochs import Batches, Run, Start
-from npdata.sampling.other_ranks import warn_of_other_orders
 from npdata.sampling.trainers import warn_of_repeated_predictions
 from npdata.sampling.who_asks import who_asks
 
@@ -60,15 +59,12 @@ class RunBatches(Iterator[Any]):
         """Begin the run: the epoch is now that which the sampler had coming."""
         cursor, asking = self._cursor, who_asks()
         with beginning.get():
-            first = not cursor.place.begun
             run = cursor.next_run(asking)
             asking.tell(run.remainder)
             warn_of_repeated_predictions(asking.lightning, run.counted, run.start.position)
             # Known here before the epoch is used up: an interrupt between the two skips none.
             self._run, self._chunks = run, cursor.epochs.batches(run)
             cursor.begin(run)
-        if first:
-            warn_of_other_orders(cursor.epochs, run.start)
         return run
 
     @property

@@ -26,7 +26,6 @@ from npdata.sampling.order.epoch_order import Shuffle
 from npdata.sampling.order.ranks import UNEVEN, Ranks, Uneven
 from npdata.sampling.order.recipe import Recipe
 from npdata.sampling.order.wrapped import draws, is_loader
-from npdata.sampling.other_ranks import number_among_its_like
 from npdata.sampling.run_batches import RunBatches
 from npdata.sampling.states import start_in, state_within
 from npdata.sampling.trainers import FoundByLightning, RowSampler, is_for_predicting
@@ -196,7 +195,6 @@ class BlockBatchSampler(FoundByLightning, BatchSampler):
             seeded=draws(data),
             num_samples=num_samples,
             steps_per_epoch=steps_per_epoch,
-            number=0 if rank is not None else number_among_its_like(recipe.rows),
         )
         if rank is not None:
             epochs.ranks()  # refuses a rank outside the world, and lanes that do not divide

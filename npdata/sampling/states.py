@@ -13,11 +13,10 @@ from npdata.sampling.epochs import Epochs, Start
 from npdata.sampling.order.checks import whole_number
 from npdata.sampling.order.recipe import shuffle_name
 
-SPLIT = (
+_SPLIT = (
     " (of the same indices= or Subset; random_split gives other rows in each run, unless it has "
     "generator=torch.Generator().manual_seed(0))"
 )
-"""Why rows that were split may be others."""
 
 
 def state_at(start: Start, epochs: Epochs, world_size: int) -> dict[str, int]:
@@ -53,7 +52,7 @@ def start_in(state: Any, epochs: Epochs) -> Start:
     for name, value in expected.items():
         if found[name] != value:
             show = shuffle_name if name == "shuffle" else repr
-            split = SPLIT if name == "indices_checksum" else ""
+            split = _SPLIT if name == "indices_checksum" else ""
             raise StateError(
                 f"the state is of {name}={show(found[name])}, this sampler of "
                 f"{name}={show(value)}: a position in another order means other samples; make "
