@@ -9,6 +9,7 @@ import h5py
 import numpy as np
 import pytest
 import torch
+from processes import run
 
 import npdata
 from npdata import NumpyDataset, Source, errors, open_source
@@ -296,6 +297,12 @@ class TestRaw:
         found = NumpyDataset.from_raw(tmp_path / "x.bin", dtype=f"torch.{name}")[:]
         assert found.dtype == stored.dtype
         assert torch.equal(found, stored)
+
+    def test_without_ml_dtypes_bfloat16_is_uint16_that_is_viewed(self, path: Path) -> None:
+        code = "import sys, npdata; npdata.NumpyDataset.from_raw(sys.argv[1], dtype='bfloat16')"
+        done = run(code, str(path))
+        assert done.returncode
+        assert '"uint16", and batch_transform=lambda x: x.view(torch.bfloat16)' in done.stderr
 
     def test_dtype_is_for_paths(self) -> None:
         with pytest.raises(TypeError, match="describe a raw file"):
