@@ -105,15 +105,7 @@ def test_a_change_under_runs_of_rows_is_an_error(
 ) -> None:
     path = tmp_path / "x.npy"
     np.save(path, X.reshape(-1))
-    ds = MADE_OF_RUNS[kind](path)
-    ds[[1, 0]]
-    with monkeypatch.context() as patch:
-        patch.setattr(Source, "runs", altering(Source.runs, path, change))
-        with pytest.raises(errors.ChangedFileError, match="changed since it was opened"):
-            ds[[1, 0]]
-    os.truncate(path, 0)
-    with pytest.raises(errors.ChangedFileError, match="and now has 0"):
-        ds[[1, 0]]
+    refused_while_and_after(MADE_OF_RUNS[kind](path), path, change, (Source, "runs"), monkeypatch)
 
 
 @pytest.mark.parametrize("change", ["written to", "cut short"])
@@ -123,14 +115,7 @@ def test_a_change_under_rows_that_lie_unevenly_is_an_error(
     path = tmp_path / "x.npy"
     np.save(path, X.reshape(10, 100, 6))
     ds = NumpyDataset(path, axis=(0, 2))
-    ds[[1, 0]]
-    with monkeypatch.context() as patch:
-        patch.setattr(axis, "in_front", altering(axis.in_front, path, change))
-        with pytest.raises(errors.ChangedFileError, match="changed since it was opened"):
-            ds[[1, 0]]
-    os.truncate(path, 0)
-    with pytest.raises(errors.ChangedFileError, match="and now has 0"):
-        ds[[1, 0]]
+    refused_while_and_after(ds, path, change, (axis, "in_front"), monkeypatch)
 
 
 def test_a_file_that_takes_the_place_of_one_before_it_is_opened_is_an_error(
@@ -148,6 +133,25 @@ def test_a_file_that_takes_the_place_of_one_before_it_is_opened_is_an_error(
     monkeypatch.setattr(FileTable, "source", open_another)
     with pytest.raises(errors.ChangedFileError, match="another file has taken its place"):
         ds[0]
+
+
+def refused_while_and_after(
+    ds: NumpyDataset,
+    path: Path,
+    change: str,
+    at_the_end_of: tuple[Any, str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Ask for rows of a file that is altered at the end of a function, and of one cut short."""
+    owner, name = at_the_end_of
+    ds[[1, 0]]
+    with monkeypatch.context() as patch:
+        patch.setattr(owner, name, altering(getattr(owner, name), path, change))
+        with pytest.raises(errors.ChangedFileError, match="changed since it was opened"):
+            ds[[1, 0]]
+    os.truncate(path, 0)
+    with pytest.raises(errors.ChangedFileError, match="and now has 0"):
+        ds[[1, 0]]
 
 
 def altering(function: Callable[..., Any], path: Path, change: str) -> Callable[..., Any]:
