@@ -26,10 +26,7 @@ from npdata.sources.concatenated.varied import RaggedRowParts, VariedParts
 from npdata.sources.derived.axis import along_axis
 from npdata.sources.derived.columns import ColumnSource, ColumnsSource, columns_of
 from npdata.sources.many_files.stack import StackSource
-from npdata.sources.open import (
-    SourceLike,
-    open_source,
-)
+from npdata.sources.open import SourceLike, open_source
 from npdata.sources.packed.decode import decoded
 from npdata.sources.ragged import PiecesSource, RaggedSource
 from npdata.sources.sparse import LAYOUTS, SparseSource

@@ -35,9 +35,9 @@ AUTO_SHARE, MOST_SHARE = 0.5, 0.9
 class HeldField:
     """A field as something to load: `nbytes` of `sources`, or of the rows `used` of its source.
 
-    `used` are ascending row numbers, and the same array for fields of one dataset, but for those
-    of chosen rows; None: all.
-    `obstacle` says why it cannot be held; `quick` whether its rows are read as fast without.
+    `used` are ascending row numbers, and the same array for fields of one dataset, but for those of
+    chosen rows; None: all. `obstacle` says why it cannot be held; `quick` whether its rows are read
+    as fast without.
     """
 
     field: Field
@@ -128,8 +128,7 @@ def _obstacle_to_all(
 def _held(
     inner: NumpyDataset, field: Field, used: Ints | None, device: torch.device | None
 ) -> HeldField:
-    bases = field.source.bases
-    stored = field.source
+    stored, bases = field.source, field.source.bases
     if isinstance(stored, ChosenRows):
         used = np.unique(stored.numbers if used is None else stored.numbers[used])
         stored = stored.rows

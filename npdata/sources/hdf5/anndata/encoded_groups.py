@@ -7,7 +7,6 @@ Attributes of AnnData from 0.6 on are known, and sparse parts without any.
 """
 
 import os
-from pathlib import Path
 from typing import Any
 
 import h5py
@@ -63,7 +62,7 @@ def open_encoded(path: str, name: str, options: Hdf5Options) -> Source | None:
         outside = options.allow_external
         if group is None or (kind := encoded_kind(group, outside=outside)) is None:
             return None
-        path = str(Path(group.file.filename).absolute())  # a link may lead to another file
+        path = absolute_path(group.file.filename)  # a link may lead to another file
         where = f"{path}::{group.name}"
         parts = _parts(where, group, kind, options)
         if kind == "csr_matrix":
