@@ -88,8 +88,8 @@ class OfRows:
         return getattr(source.rows, self._name)
 
 
-class RegroupedSource(CompositeSource):
-    """Rows each made of a span of those of `rows`; a subclass says of which, and reads."""
+class RenumberedSource(CompositeSource):
+    """Rows made of those of `rows`, under other numbers; a subclass says of which, and reads."""
 
     def __init__(self, rows: Source) -> None:
         self.rows = rows
@@ -105,17 +105,33 @@ class RegroupedSource(CompositeSource):
         held = self.rows.rows_in_memory
         return None if held is None else held * len(self) // max(1, len(self.rows))
 
+    def _mean_the_same(self) -> None:
+        """Take over what `rows` says of its own: its name, dtype, details and what numbers mean."""
+        rows = self.rows
+        self.dtype, self.where, self.details = rows.dtype, rows.where, rows.details
+        self.categories, self.missing, self.matlab = rows.categories, rows.missing, rows.matlab
+        kinds = rows.packings.kinds
+        self.packing = kinds[0] if len(kinds) == 1 else None
+
     @abstractmethod
     def spanned(self, first: int, stop: int) -> tuple[int, int]:
-        """Give the run of `rows` that its rows from `first` to `stop` are made of."""
+        """Give the run of `rows` that its rows from `first` to `stop` are made of, if any is."""
 
     def will_need(self, first: int, stop: int) -> None:
         """Pass it on as the rows that these are made of."""
-        self.rows.will_need(*self.spanned(first, stop))
+        low, high = self.spanned(first, stop)
+        if low < high:
+            self.rows.will_need(low, high)
 
     def dont_need(self, first: int, stop: int) -> None:
         """Pass it on as the rows that these are made of."""
-        self.rows.dont_need(*self.spanned(first, stop))
+        low, high = self.spanned(first, stop)
+        if low < high:
+            self.rows.dont_need(low, high)
+
+
+class RegroupedSource(RenumberedSource):
+    """Rows each made of a span of those of `rows`."""
 
 
 class DerivedSource(CompositeSource):

@@ -16,10 +16,10 @@ from npdata.arrays.dtypes import Ints
 from npdata.runtime.lazy_torch import torch
 from npdata.sources.base import Source
 from npdata.sources.cache.cache import Keep
-from npdata.sources.derived.base import CompositeSource, OfRows
+from npdata.sources.derived.base import OfRows, RenumberedSource
 
 
-class ChosenRows(CompositeSource):
+class ChosenRows(RenumberedSource):
     """The rows of `rows` with these `numbers`, int64 in [0, len(rows)).
 
     Of chosen rows, `rows` are those that they were chosen of.
@@ -36,33 +36,21 @@ class ChosenRows(CompositeSource):
         if isinstance(rows, ChosenRows):
             numbers = rows.numbers[numbers]
             rows = rows.rows
-        self.rows = rows
-        self.made_of = (rows,)
+        super().__init__(rows)
         self.numbers = numbers
         self._ascending = bool((numbers[1:] >= numbers[:-1]).all())
         self.shape = (len(numbers), *rows.shape[1:])
-        self.dtype, self.where, self.access = rows.dtype, rows.where, rows.access
+        self._mean_the_same()
         order = "in their order" if self._ascending else "in an order of their own"
         about = f"{len(numbers)} out of {len(rows)}, chosen by number, {order}"
-        self.details = (*rows.details, ("rows", about))
-        self.categories, self.missing, self.matlab = rows.categories, rows.missing, rows.matlab
+        self.details += (("rows", about),)
         self.keeps_text, self.coded = rows.keeps_text, rows.coded
-        kinds = rows.packings.kinds
-        self.packing = kinds[0] if len(kinds) == 1 else None
 
-    bases: Any = OfRows("bases")
     row_layout: Any = OfRows("row_layout")
-    ahead_bytes: Any = OfRows("ahead_bytes")
 
     def over(self, bases: Sequence[Source]) -> "ChosenRows":
         """Give the rows of these numbers of other rows."""
         return ChosenRows(self.rows.over(bases), self.numbers)
-
-    @property
-    def rows_in_memory(self) -> int | None:
-        """What of its rows the memory for decoded chunks holds, by their share."""
-        held = self.rows.rows_in_memory
-        return None if held is None else held * len(self) // max(1, len(self.rows))
 
     @property
     def blocks(self) -> Blocks:
@@ -107,17 +95,10 @@ class ChosenRows(CompositeSource):
         """Pass it on with the numbers of the rows."""
         return self.rows.select(self.numbers[indices], out)
 
-    def will_need(self, first: int, stop: int) -> None:
-        """Pass it on where numbers ascend; else the rows lie anywhere."""
-        if self._ascending and first < stop:
-            self.rows.will_need(*self._spanned(first, stop))
-
-    def dont_need(self, first: int, stop: int) -> None:
-        """Pass it on where numbers ascend; else other samples may need the rows."""
-        if self._ascending and first < stop:
-            self.rows.dont_need(*self._spanned(first, stop))
-
-    def _spanned(self, first: int, stop: int) -> tuple[int, int]:
+    def spanned(self, first: int, stop: int) -> tuple[int, int]:
+        """Give the rows from the first to the last where numbers ascend; else they lie anywhere."""
+        if not self._ascending or first >= stop:
+            return 0, 0
         return int(self.numbers[first]), int(self.numbers[stop - 1]) + 1
 
     def cached(self, keep: Keep) -> Source:

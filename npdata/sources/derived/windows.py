@@ -33,12 +33,7 @@ class PlannedSource(RegroupedSource):
         super().__init__(rows)
         self._plan = plan
         self._at = at
-        self.dtype = rows.dtype
-        self.where = rows.where
-        self.details = rows.details
-        self.categories, self.missing, self.matlab = rows.categories, rows.missing, rows.matlab
-        kinds = rows.packings.kinds
-        self.packing = kinds[0] if len(kinds) == 1 else None
+        self._mean_the_same()
 
     @property
     def borders(self) -> Ints | None:
