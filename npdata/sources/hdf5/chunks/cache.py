@@ -173,9 +173,11 @@ class ChunkCache:
                 # Not back to the queue first: this thread would take what it put in to wake another
                 idle = not self._decode_next()
             except BaseException as error:  # nobody may wait for ever
-                if isinstance(message, Request):
-                    message.reply.put(error)
-                self._begin_anew(error)
+                try:
+                    self._begin_anew(error)  # before the reply: who gets that may ask again at once
+                finally:
+                    if isinstance(message, Request):
+                        message.reply.put(error)
                 idle = False
 
     def _handle(self, message: Any) -> None:
