@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 import torch
 from kinds import Data, write
+from threads import assert_no_thread_is_left
 
 from npdata.sources.hdf5.chunks import budget, cache
 
@@ -49,6 +50,13 @@ def pytest_collection_finish() -> None:
     # is among what is frozen here.
     hypothesis.given(hypothesis.strategies.none())(lambda nothing: nothing)()
     gc.collect()
+    gc.freeze()
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _nothing_is_left_by_other_files() -> None:
+    """Leave what other files' tests made out of every later `gc.collect()` too."""
+    assert_no_thread_is_left()
     gc.freeze()
 
 

@@ -1,17 +1,13 @@
-"""Ctrl-C at any bytecode of the loading and sampling code: right rows, no hang, no thread left.
-
-As many boundaries as the time allows, spread evenly; `NPDATA_TEST_BOUNDARIES` sets how many.
-"""
+"""Ctrl-C at any bytecode of the loading and sampling code: right rows, no hang, no thread left."""
 
 import math
-import os
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from interrupts import run_interrupted
+from interrupts import boundaries, run_interrupted
 from threads import assert_no_thread_is_left
 from torch.utils.data import DataLoader
 
@@ -24,7 +20,6 @@ from npdata.loading.comparison import Comparison
 from npdata.loading.prefetcher import Prefetcher
 from npdata.loading.turns import LEAST_LOOP, Alone, Turns
 
-BOUNDARIES = int(os.environ.get("NPDATA_TEST_BOUNDARIES", "10"))
 ROWS = 23
 X = np.arange(ROWS)
 pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
@@ -37,10 +32,9 @@ def _no_thread_is_left():
 
 
 def each_boundary(action: Callable[[], object], files: str = "/npdata/") -> list[int]:
-    """Give boundaries all over the action, first and last included."""
     total = run_interrupted(action, files, -1)
     assert total > 50
-    return np.unique(np.linspace(1, total, BOUNDARIES).astype(int)).tolist()
+    return boundaries(total)
 
 
 def loader(threads: Any) -> Loader:
@@ -70,7 +64,7 @@ def test_an_epoch_of_a_loader(threads: Any, files: str, monkeypatch: pytest.Monk
     if files == "/weakref.py" and not loader(threads).describe().threads:
         pytest.skip("nothing is stopped there")
     total = run_interrupted(lambda: read(loader(threads), []), files, -1)
-    for boundary in np.unique(np.linspace(1, total, BOUNDARIES).astype(int)).tolist():
+    for boundary in boundaries(total):
         mine, rows = loader(threads), []
         run_interrupted(lambda mine=mine, rows=rows: read(mine, rows), files, boundary)
         state = mine.state_dict()
@@ -99,7 +93,7 @@ def test_an_error_of_a_signal_handler_ends_the_loop(threads: Any, files: str) ->
     whole = torch.cat(list(loader(0))).tolist()
     iterator = iter(loader(threads))
     total = run_interrupted(lambda: read(iterator, [], []), files, -1)
-    for boundary in np.unique(np.linspace(1, total, BOUNDARIES).astype(int)).tolist():
+    for boundary in boundaries(total):
         iterator, rows, ended = iter(loader(threads)), [], []
         run_interrupted(lambda: read(iterator, rows, ended), files, boundary, PreemptedError)  # noqa: B023
         assert rows == whole[: len(rows)]

@@ -20,7 +20,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from kinds import KINDS, ROWS, Data, dataset
 from processes import HANG, interrupted, raises_in_a_worker, run
-from threads import assert_no_thread_is_left, ours
+from threads import ours
 from torch.utils.data import (
     BatchSampler,
     ConcatDataset,
@@ -56,7 +56,6 @@ CUDA = torch.accelerator.is_available()
 
 @pytest.fixture(autouse=True)
 def _no_thread_is_left():
-    assert_no_thread_is_left()  # of another file's tests
     yield
     gc.collect()
     assert ours() == []

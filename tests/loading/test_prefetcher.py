@@ -16,7 +16,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from processes import HANG, interrupted, run
-from threads import assert_no_thread_is_left, ours, refused_after
+from threads import ours, refused_after
 
 from npdata.errors import ForkError, ThreadError
 from npdata.loading import prefetcher
@@ -46,7 +46,6 @@ class Told(Turns):
 
 @pytest.fixture(autouse=True)
 def _no_thread_is_left():
-    assert_no_thread_is_left()  # of another file's tests
     yield
     gc.collect()
     assert ours() == []

@@ -1,7 +1,6 @@
 """Rows that are loaded once: the same batches as from the file, and what fits, decided and told."""
 
 import gc
-import os
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -13,7 +12,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from interrupts import run_interrupted
+from interrupts import boundaries, run_interrupted
 from kinds import KINDS, Data
 from processes import run
 from threads import assert_no_thread_is_left
@@ -33,7 +32,6 @@ from npdata.loading.to_device import Sender
 from npdata.runtime.machine import free_of_machine
 from npdata.sources.derived.subset import Places
 
-BOUNDARIES = int(os.environ.get("NPDATA_TEST_BOUNDARIES", "12"))
 CPU = torch.device("cpu")
 
 
@@ -591,7 +589,7 @@ def test_an_interrupt_at_any_moment_leaves_nothing_half_loaded(files: Path) -> N
         next(iter(loader))
 
     total = run_interrupted(lambda: first_batch(fresh()), "/npdata/", -1)
-    for boundary in np.unique(np.linspace(1, total, BOUNDARIES).astype(int)).tolist():
+    for boundary in boundaries(total):
         loader = fresh()
         run_interrupted(lambda: first_batch(loader), "/npdata/", boundary)  # noqa: B023
         loader.set_epoch(0)

@@ -2,7 +2,6 @@
 
 import faulthandler
 import os
-import random
 import signal
 import subprocess
 import sys
@@ -15,7 +14,7 @@ import inject
 import numpy as np
 import pytest
 from descriptors import descriptors_of
-from interrupts import run_interrupted
+from interrupts import boundaries, run_interrupted
 from processes import HANG
 
 import npdata
@@ -29,8 +28,8 @@ pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptio
 ROOT = Path(__file__).parents[2]
 TIMES = int(os.environ.get("NPDATA_INTERRUPTS", "0"))
 """So many interrupts in the long form; the short one has few."""
-BOUNDARIES = int(os.environ.get("NPDATA_BOUNDARIES", "40"))
-"""So many boundaries between instructions are tried for each case; 0 for all."""
+MOST = 40
+"""So many boundaries between instructions are tried for each case."""
 X = np.random.default_rng(2).integers(0, 9, (96, 24)).astype(np.int32)
 
 
@@ -76,15 +75,6 @@ OPENED: dict[str, Callable[[Path], Source]] = {
 }
 
 
-def boundaries(count: int) -> list[int]:
-    """Choose boundaries: all, or the ends and some at random, which NPDATA_FUZZ_SEED changes."""
-    chosen = range(1, count + 1)
-    seed = int(os.environ.get("NPDATA_FUZZ_SEED", "0"))
-    if not BOUNDARIES or count <= BOUNDARIES:
-        return list(chosen)
-    return sorted({1, count, *random.Random(seed).sample(chosen, BOUNDARIES)})
-
-
 def read(source: Source, rows: np.ndarray) -> np.ndarray:
     out = np.full((len(rows), 24), -1, np.int32)
     source.read(rows, out)
@@ -105,7 +95,7 @@ def test_an_interrupt_between_any_two_instructions_of_a_read_costs_no_row(
     count = inject.run(lambda: read(first, rows), -1)
     assert count is not None
     interrupted = 0
-    for boundary in boundaries(count):
+    for boundary in boundaries(count, MOST):
         watch()
         source = OPENED[kind](files)
         interrupted += inject.run(lambda: read(source, rows), boundary) is None  # noqa: B023
@@ -114,7 +104,7 @@ def test_an_interrupt_between_any_two_instructions_of_a_read_costs_no_row(
         inject.run(lambda: read(source, rows), boundary)  # noqa: B023
         source.will_need(0, 96)
         require_right(source)
-    assert interrupted > 0.5 * len(boundaries(count))
+    assert interrupted > 0.5 * len(boundaries(count, MOST))
     require_right(first)
 
 
@@ -127,7 +117,7 @@ def test_an_interrupt_between_any_two_instructions_of_an_opening_costs_no_row(
 
     count = inject.run(opened, -1)
     assert count is not None
-    for boundary in boundaries(count):
+    for boundary in boundaries(count, MOST):
         watch()
         inject.run(opened, boundary)
         opened()
@@ -158,7 +148,7 @@ def test_an_error_between_any_two_instructions_of_a_decoding_thread_costs_no_row
     monkeypatch.setattr(owner, step, failing(getattr(owner, step)))
     require_right(source)
     failed = 0
-    for each in boundaries(seen):
+    for each in boundaries(seen, MOST):
         watch()
         chunk_cache().forget(state.chunks)
         state.chunks.closed = False
@@ -171,7 +161,7 @@ def test_an_error_between_any_two_instructions_of_a_decoding_thread_costs_no_row
             failed += 1
         boundary = -1
         require_right(source)
-    assert failed > 0.5 * len(boundaries(seen))
+    assert failed > 0.5 * len(boundaries(seen, MOST))
 
 
 @pytest.mark.slow

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import torch
 from descriptors import descriptors_of
-from interrupts import run_interrupted
+from interrupts import boundaries, run_interrupted
 from processes import HANG, run
 from torch.utils.data import DataLoader, Dataset, TensorDataset
 
@@ -295,11 +295,12 @@ def test_an_interrupt_while_a_batch_arrives_leaves_no_descriptor_open() -> None:
         list(DataLoader(ds, 1, num_workers=1, collate_fn=npdata.collate))
 
     run_interrupted(receive, "arrived_tensors", -1)  # Python 3.13.0 counts from the second call on
-    before, boundary = descriptors_of(SEGMENT), 1
-    while run_interrupted(receive, "arrived_tensors", boundary) is None:
-        boundary += 1
+    total = run_interrupted(receive, "arrived_tensors", -1)
+    assert total > 100
+    before = descriptors_of(SEGMENT)
+    for boundary in boundaries(total, 40):
+        run_interrupted(receive, "arrived_tensors", boundary)
     gc.collect()
-    assert boundary > 100
     assert descriptors_of(SEGMENT) == before
 
 
