@@ -8,7 +8,7 @@ order, and nothing is handed out before all of them are there. What is read is n
 import functools
 import math
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from typing import Any
@@ -78,13 +78,13 @@ def load(
     Those without sources stay as they are. Raises what reading raises, MemoryError and torch's
     OutOfMemoryError.
     """
-    loading = [[_rows_of(held, base, device) for base in held.sources] for held in fields]
-    _read([rows for of_field in loading for rows in of_field], device, progress)
+    loading = _rows_to_load(fields, device)
+    _read(list(loading.values()), device, progress)
     places: dict[int, Places] = {}
     for held in fields:
         if held.sources and held.used is not None and id(held.used) not in places:
             places[id(held.used)] = Places(held.used, len(held.sources[0]))
-    made = map(_field, fields, loading, [places.get(id(held.used)) for held in fields])
+    made = (_field(held, loading, places.get(id(held.used))) for held in fields)
     parts = [part.with_fields([next(made) for _ in part.fields]) for part, _ in parts_of(dataset)]
     return rebuilt(dataset, iter(parts))
 
@@ -132,14 +132,33 @@ class _Rows:
             words.byteswap(inplace=True)
 
 
-def _rows_of(held: HeldField, source: Source, device: torch.device | None) -> _Rows:
+def _rows_to_load(fields: Sequence[HeldField], device: torch.device | None) -> dict[Source, _Rows]:
+    """Make room for the rows of each source, once for all fields that it is for."""
+    # Rows that are in memory already, beside others in one field, keep their byte order.
+    in_part = {
+        source
+        for held in fields
+        for source in held.sources
+        if held.sources != held.field.source.bases
+    }
+    loading: dict[Source, _Rows] = {}
+    for held in fields:
+        for source in held.sources:
+            if source not in loading:
+                native = source not in in_part
+                loading[source] = _rows_of(held, source, device, native=native)
+    return loading
+
+
+def _rows_of(
+    held: HeldField, source: Source, device: torch.device | None, *, native: bool
+) -> _Rows:
     count = len(source) if held.used is None else len(held.used)
     shape = (count, *source.shape[1:])
     target: NDArray[Any] | Tensor
     if device is None:
-        # Rows that are in memory already, beside these in one field, keep their byte order.
-        native = source.dtype.kind in "biufcmM" and held.sources == held.field.source.bases
-        dtype = source.dtype.newbyteorder("=") if native else source.dtype
+        numbers = source.dtype.kind in "biufcmM"
+        dtype = source.dtype.newbyteorder("=") if native and numbers else source.dtype
         # Rows are gathered one by one: 128 bytes lie in two lines, not three.
         target = memory_at_a_line(math.prod(shape) * dtype.itemsize).view(dtype).reshape(shape)
     else:
@@ -175,20 +194,22 @@ def _read(loading: Sequence[_Rows], device: torch.device | None, progress: bool)
         torch.accelerator.synchronize(accelerator)
 
 
-def _field(held: HeldField, loaded: Sequence[_Rows], places: Places | None) -> Field:
+def _field(held: HeldField, loaded: Mapping[Source, _Rows], places: Places | None) -> Field:
     """Give the field over the rows that were loaded."""
-    if not held.sources:
-        return held.field
     field = held.field
-    if isinstance(loaded[0].target, Tensor):
+    if not held.sources:
+        return field
+    first = loaded[held.sources[0]].target
+    if isinstance(first, Tensor):
         assert isinstance(field, RowsField)
-        return DeviceField(field, loaded[0].target, places)
-    sources: dict[int, Source] = {}
-    for rows in loaded:
-        assert isinstance(rows.target, np.ndarray)
-        memory = MemorySource(rows.target)
-        memory.keeps_text = rows.source.keeps_text
-        whole = memory if places is None else SubsetSource(memory, places, len(rows.source))
-        sources[id(rows.source)] = whole
-    bases = [sources.get(id(base), base) for base in field.source.bases]
+        return DeviceField(field, first, places)
+    sources: dict[Source, Source] = {}
+    for source in held.sources:
+        target = loaded[source].target
+        assert isinstance(target, np.ndarray)
+        memory = MemorySource(target)
+        memory.keeps_text = source.keeps_text
+        whole = memory if places is None else SubsetSource(memory, places, len(source))
+        sources[source] = whole
+    bases = [sources.get(base, base) for base in field.source.bases]
     return field.over(field.source.over(bases))

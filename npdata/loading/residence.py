@@ -6,7 +6,9 @@ held or an error says what is in the way; "auto" changes where rows come from, n
 no rows; `load_resident` does.
 """
 
-from dataclasses import dataclass
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -33,17 +35,16 @@ AUTO_SHARE, MOST_SHARE = 0.5, 0.9
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class HeldField:
-    """A field as something to load: `nbytes` of `sources`, or of the rows `used` of its source.
+    """A field as something to load: its `sources`, or the rows `used` of its only one.
 
-    `used` are ascending row numbers, and the same array for fields of one dataset, but for those of
-    chosen rows; None: all. `obstacle` says why it cannot be held; `quick` whether its rows are read
-    as fast without.
+    A source is held once, so `used`, ascending row numbers, are those that any field of it uses;
+    None: all. `obstacle` says why the field cannot be held; `quick` whether its rows are read as
+    fast without.
     """
 
     field: Field
     sources: tuple[Source, ...]
     used: Ints | None
-    nbytes: int
     obstacle: str | None
     quick: bool
 
@@ -82,8 +83,8 @@ def candidates_of(
 
     Examples:
         >>> ds = npdata.NumpyDataset("x.npy", np.arange(5))
-        >>> [(held.nbytes, held.quick) for held in candidates_of(ds, asked=True).fields]
-        [(120, True), (0, True)]
+        >>> [(len(held.sources), held.quick) for held in candidates_of(ds, asked=True).fields]
+        [(1, True), (0, True)]
     """
     if not isinstance(asked, bool) and asked != "auto":
         raise LoaderError(
@@ -99,7 +100,8 @@ def candidates_of(
         if used is not None and len(used) == len(inner):
             used = None
         fields += [_held(inner, field, used, device) for field in inner.fields.values()]
-    found = Candidates(asked=asked, device=device, fields=tuple(fields), obstacle=obstacle)
+    shared = _with_shared_rows(fields)
+    found = Candidates(asked=asked, device=device, fields=shared, obstacle=obstacle)
     decide_residence(found, free=None)
     return found
 
@@ -142,11 +144,33 @@ def _held(
     return HeldField(
         field=field,
         sources=to_load,
-        used=used,
-        nbytes=sum((len(b) if used is None else len(used)) * b.row_bytes for b in to_load),
+        used=used if to_load else None,
         obstacle=obstacle,
         quick=all(base.access.in_place for base in bases),
     )
+
+
+def _with_shared_rows(fields: Sequence[HeldField]) -> tuple[HeldField, ...]:
+    """Let each field of rows have those that any field of the same source uses."""
+    used: dict[Source, list[Ints | None]] = defaultdict(list)
+    for held in fields:
+        for source in held.sources:
+            used[source].append(held.used)
+    together = {source: _union(each, len(source)) for source, each in used.items()}
+    return tuple(
+        held if held.used is None else replace(held, used=together[held.sources[0]])
+        for held in fields
+    )
+
+
+def _union(used: Sequence[Ints | None], count: int) -> Ints | None:
+    """Give the rows that are in any of these, ascending; None where that is all of them."""
+    first, *others = used
+    if all(each is first for each in others):
+        return first
+    parts = [each for each in used if each is not None]
+    rows = np.unique(np.concatenate(parts))
+    return None if len(parts) < len(used) or len(rows) == count else rows
 
 
 def _obstacle_to(
@@ -209,12 +233,17 @@ def decide_residence(found: Candidates, *, free: int | None, shared_by: int = 1)
     if not chosen:
         where_they_lie = "rows are read where they lie: memory and mapped files are as fast"
         return Residence(reason="all rows are in memory already" if required else where_they_lie)
+    used = {source: held.used for held in chosen.values() for source in held.sources}
+    nbytes = sum(
+        source.row_bytes * (len(source) if rows is None else len(rows))
+        for source, rows in used.items()
+    )
     places = {
-        id(held.used): Places.nbytes(held.used, len(held.sources[0]))
-        for held in chosen.values()
-        if held.used is not None
+        id(rows): Places.nbytes(rows, len(source))
+        for source, rows in used.items()
+        if rows is not None
     }
-    nbytes = sum(held.nbytes for held in chosen.values()) + sum(places.values())
+    nbytes += sum(places.values())
     share = MOST_SHARE if required else AUTO_SHARE
     most = None if free is None else int(free * share) // shared_by
     if most is None and not required:

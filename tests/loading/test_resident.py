@@ -230,7 +230,32 @@ class TestBatches:
         ):
             ours, other = both(ds, batch_size=2, shuffle=True, indices=[1, 2])
             assert_same(list(ours), list(other))
-        assert candidates_of(Subset(x, chosen), asked=True).fields[0].nbytes == 3 * 16
+        assert candidates_of(Subset(x, chosen), asked=True).fields[0].used.tolist() == [5, 30, 199]
+
+    @pytest.mark.parametrize("device", [None, CPU])
+    def test_of_fields_of_the_same_rows_hold_them_once(self, files: Path, device: Any) -> None:
+        whole, rows = f"{files}::half", NumpyDataset(f"{files}::half")  # big-endian
+        left, right = [9, 4, 9, 150], [4, 0, 1, 150]
+        cases = [
+            (NumpyDataset(a=Subset(rows, left), b=Subset(rows, right)), 5),
+            (NumpyDataset(a=whole, b=whole).windows({"a": range(3), "b": range(3, 5)}), 200),
+            (NumpyDataset(a=Subset(rows, range(199, -1, -1)), b=rows), 200),
+            (NumpyDataset(a=whole, b=whole, dtype={"b": torch.float64}), 200),
+        ]
+        if device is None:
+            lengths, in_memory = np.ones(202, np.int64), np.ones(2, ">f2")  # which stays as it is
+            spans = NumpyDataset(npdata.ragged(rows, lengths=lengths[2:]))
+            spans += NumpyDataset(npdata.ragged(in_memory, lengths=lengths[:2]))
+            of_both = NumpyDataset(a=spans, b=Subset(rows, np.arange(202) % 200))
+            cases.append((of_both, 200))
+        for ds, count in cases:
+            found = candidates_of(ds, asked=True, device=device)
+            numbers = found.fields[0].used
+            assert decide_residence(found, free=None).nbytes == 2 * count + (
+                0 if numbers is None else Places.nbytes(numbers, 200)
+            )
+            ours, other = both(ds, batch_size=3, shuffle=True, device=device)
+            assert_same(list(ours), list(other))
 
     def test_of_decoded_values_are_the_same(self, tmp_path: Path) -> None:
         with h5py.File(tmp_path / "d.h5", "w") as file:
@@ -528,7 +553,8 @@ class TestRefusals:
         found = candidates_of(x, asked="auto", device=metal)
         assert "rows are streamed" in decide_residence(found, free=999).reason
         narrow = NumpyDataset(np.zeros((3, 2), np.float32))
-        assert candidates_of(narrow, asked=True, device=metal).fields[0].nbytes == 24
+        found = candidates_of(narrow, asked=True, device=metal)
+        assert decide_residence(found, free=None).nbytes == 24
 
     def test_more_than_fits_is_refused_with_both_figures(self, tmp_path: Path) -> None:
         with h5py.File(tmp_path / "d.h5", "w") as file:
