@@ -8,10 +8,9 @@ to its samples is lost in silence. It reads nothing.
 from typing import Any
 
 from npdata.dataset.field import Field
-from npdata.dataset.rows_field import RowsField
 from npdata.errors import FieldError, NpdataError
 from npdata.sampling.order.wrapped import chosen_of, chosen_rows, why_unknown
-from npdata.sources.derived.chosen_rows import ChosenRows
+from npdata.sources.derived.chosen_rows import rows_at
 
 
 def field_or_given(label: str | int, given: Any) -> Any:
@@ -56,15 +55,10 @@ def _chosen_rows(dataset: Any, subset: Any) -> Field:
             f"[{field.label!r}]), rows), transform=f), and take windows in the batch: "
             "batch_transform=lambda b: {**b, 'x': windows[b['row']]}"
         )
-    if not isinstance(field, RowsField):
-        raise FieldError(
-            f"a Subset stands for a field where rows have one shape, and {field.where} has samples "
-            "of another kind; a Subset of the whole dataset may have any"
-        )
     found = chosen_rows(subset)
     if found is None or found[1] is None:
         raise FieldError(why_unknown(subset))
-    return field.over(ChosenRows(field.source, found[1]))
+    return field.over(rows_at(field.source, found[1]))
 
 
 def _require_unchanged(dataset: Any) -> None:

@@ -2,18 +2,17 @@
 
 import itertools
 import pickle
-from collections.abc import Callable
 from typing import Any
 
-import h5py
 import numpy as np
 import pytest
 import spans
 import torch
 from few import few
+from forms import FORMS, LENGTHS, PARTS, same, write_forms
 from hypothesis import given
 from hypothesis import strategies as st
-from kinds import ROWS, Data, write
+from kinds import ROWS, Data
 from torch.utils.data import DataLoader, default_collate
 
 import npdata
@@ -21,133 +20,16 @@ from npdata import NumpyDataset
 from npdata.errors import FieldError
 from npdata.loading.finish_on_device import sent_as_stored
 
-rng = np.random.default_rng(3)
-LENGTHS = rng.integers(0, 6, ROWS)
-OFFSETS = np.append(0, np.cumsum(LENGTHS))
-VALUES = rng.integers(0, 99, (OFFSETS[-1], 2)).astype(np.int16)
-COLUMNS = rng.integers(0, 7, OFFSETS[-1])
-PARTS = (0, 40, 41, ROWS)
-
-
-def ragged(form: str) -> Callable[[Data], Any]:
-    return lambda d: NumpyDataset(
-        x=d.x, other=npdata.ragged(VALUES, lengths=LENGTHS), ragged={"other": form}
-    )
-
-
-def sparse(layout: str, stored: bool) -> Callable[[Data], Any]:
-    def make(data: Data) -> Any:
-        other = f"{data.folder}/other.h5::X"
-        if not stored:
-            other = npdata.csr(VALUES[:, 0], COLUMNS, OFFSETS, (ROWS, 7))
-        return NumpyDataset(x=data.x, other=other, layout={"other": layout})
-
-    return make
-
-
-def of_file(name: str, **options: Any) -> Callable[[Data], Any]:
-    given = {option: {"other": value} for option, value in options.items()}
-    return lambda d: NumpyDataset(x=d.x, other=f"{d.folder}/other.h5::{name}", **given)
-
-
-def of_files(pattern: str, how: Callable[[str], Any]) -> Callable[[Data], Any]:
-    return lambda d: NumpyDataset(x=d.x, other=how(f"{d.folder}/{pattern}"))
-
-
-def summed(sample: dict[str, Any]) -> dict[str, Any]:
-    """A sample of one shape, which depends on all of `other`."""
-    other = sample["other"]
-    return {**sample, "other": torch.tensor([*other.shape, int(other.sum())])}
-
-
-KINDS: dict[str, Callable[[Data], Any]] = {
-    "ragged, padded": ragged("padded"),
-    "ragged, jagged": ragged("jagged"),
-    "ragged, list": ragged("list"),
-    "ragged of compressed values": lambda d: NumpyDataset(
-        x=d.x, other=npdata.ragged(f"{d.folder}/other.h5::values", lengths=LENGTHS), padding=-1
-    ),
-    "hdf5 of variable length": of_file("tokens"),
-    "files of variable length": of_files("tokens-*.h5::tokens", npdata.concatenate),
-    "files of different lengths": of_files("lengths/*.npy", npdata.stack),
-    "files of different shapes": lambda d: NumpyDataset(
-        x=d.x, other=npdata.stack(f"{d.folder}/shapes/*.npy"), transform=summed
-    ),
-    "files of one shape": of_files("each/*.npy", npdata.stack),
-    "files end to end": of_files("part-*.h5::x", npdata.concatenate),
-    "sparse, dense": sparse("dense", stored=False),
-    "sparse, csr": sparse("csr", stored=False),
-    "sparse in a file, dense": sparse("dense", stored=True),
-    "sparse in a file, csr": sparse("csr", stored=True),
-    "text": of_file("text", dtype=str),
-    "bytes": of_file("text", dtype=bytes),
-    "categories": of_file("kind"),
-    "records": of_file("records", columns=["id", "at.x", "at.y"]),
-    "columns of records": of_file("records", columns=["name", "at.x"]),
-    "one column": of_file("records", columns="at.x"),
-    "packed, decoded": of_file("packed", decode="cf"),
-    "packed, as stored": of_file("packed"),
-    "compressed": lambda d: NumpyDataset(x=d.x, other=f"{d.folder}/d.h5::packed"),
-    "in memory": lambda d: NumpyDataset(x=d.x, other=d.y),
-}
-
 
 @pytest.fixture(scope="module")
 def others(tmp_path_factory: pytest.TempPathFactory) -> Data:
     """The files of all kinds."""
-    data = write(tmp_path_factory.mktemp("others"))
-    tokens = np.split(VALUES[:, 0], OFFSETS[1:-1])
-    variable = h5py.vlen_dtype(np.int16)
-    with h5py.File(data.folder / "other.h5", "w") as file:
-        file.create_dataset("values", data=VALUES, chunks=(20, 2), compression=1)
-        file.create_dataset("tokens", (ROWS,), variable)[:] = tokens
-        file["text"] = [f"row {k}" for k in range(ROWS)]
-        kind = file.create_group("kind")
-        kind.attrs["encoding-type"] = "categorical"
-        kind["codes"], kind["categories"] = (LENGTHS % 3 - 1).astype(np.int8), ["a", "b"]
-        record = np.dtype([("id", "i4"), ("name", "S6"), ("at", [("x", "f4"), ("y", "f4")])])
-        made = [(k, f"n{k}", (k / 2, -k)) for k in range(ROWS)]
-        file.create_dataset("records", data=np.array(made, record), chunks=(10,), compression=1)
-        packed = file.create_dataset("packed", data=LENGTHS.astype(np.int16))
-        packed.attrs["scale_factor"], packed.attrs["_FillValue"] = 0.5, np.int16(3)
-        matrix = file.create_group("X")
-        matrix.attrs["encoding-type"], matrix.attrs["shape"] = "csr_matrix", (ROWS, 7)
-        parts = {"data": VALUES[:, 0], "indices": COLUMNS, "indptr": OFFSETS}
-        for name, part in parts.items():
-            matrix.create_dataset(name, data=part, chunks=(16,), compression=1)
-    for k, (first, stop) in enumerate(itertools.pairwise(PARTS)):
-        with h5py.File(data.folder / f"tokens-{k}.h5", "w") as file:
-            file.create_dataset("tokens", (stop - first,), variable)[:] = tokens[first:stop]
-    for name in ("lengths", "shapes"):
-        (data.folder / name).mkdir()
-        for k, tokens_of in enumerate(tokens):
-            shape = (len(tokens_of), 1 + k % 2 * (name == "shapes"))
-            np.save(data.folder / name / f"{k}.npy", np.resize(tokens_of, shape))
-    return data
+    return write_forms(tmp_path_factory.mktemp("others"))
 
 
-@pytest.fixture(params=KINDS)
+@pytest.fixture(params=FORMS)
 def kind(request: pytest.FixtureRequest) -> str:
     return request.param
-
-
-def same(a: Any, b: Any) -> bool:
-    """Whether two values of a sample or batch are of one kind, and hold the same."""
-    if type(a) is not type(b):
-        return False
-    if isinstance(a, dict):
-        return a.keys() == b.keys() and all(same(a[name], b[name]) for name in a)
-    if isinstance(a, tuple | list):
-        return len(a) == len(b) and all(map(same, a, b))
-    if not isinstance(a, torch.Tensor):
-        return bool(a == b)
-    if a.layout != b.layout or a.dtype != b.dtype:
-        return False
-    if a.layout == torch.jagged:
-        return same(list(a.unbind()), list(b.unbind()))
-    if a.layout == torch.sparse_csr:
-        a, b = a.to_dense(), b.to_dense()
-    return a.shape == b.shape and np.array_equal(a.numpy(), b.numpy(), a.dtype.is_floating_point)
 
 
 borders = st.lists(st.integers(0, ROWS), max_size=4).map(lambda b: [0, *sorted(b), ROWS])
@@ -158,7 +40,7 @@ offsets = st.one_of(
 
 
 def test_each_field_keeps_its_anchor_row(kind: str, others: Data) -> None:
-    ds = KINDS[kind](others)
+    ds = FORMS[kind](others)
 
     @few(kind)
     @given(borders, offsets, st.integers(1, 5), st.sampled_from(["drop", "repeat", "zero"]))
@@ -188,7 +70,7 @@ def windows_of(ds: NumpyDataset) -> tuple[NumpyDataset, np.ndarray]:
 
 
 def test_a_loader_gives_the_anchor_rows(kind: str, others: Data) -> None:
-    ds = KINDS[kind](others)
+    ds = FORMS[kind](others)
     windows, anchors = windows_of(ds)
     for each in (windows, pickle.loads(pickle.dumps(windows))):
         order, sampler = (npdata.BlockBatchSampler(each, 5, seed=1) for _ in range(2))
@@ -200,7 +82,7 @@ def test_a_loader_gives_the_anchor_rows(kind: str, others: Data) -> None:
 
 @pytest.mark.parametrize("method", ["fork", "spawn", "forkserver"])
 def test_workers_give_the_anchor_rows(method: str, others: Data) -> None:
-    made = {name: KINDS[name](others) for name in KINDS}
+    made = {name: FORMS[name](others) for name in FORMS}
     forms = {name: ds.fields["other"] for name, ds in made.items() if not ds.transforms.any}
     ds = NumpyDataset({"x": others.x, **forms})
     windows, anchors = windows_of(ds)
@@ -219,14 +101,14 @@ def test_workers_give_the_anchor_rows(method: str, others: Data) -> None:
 
 def test_samples_of_different_lengths_are_collated_by_torch(others: Data) -> None:
     for form in ("padded", "jagged"):
-        windows, anchors = windows_of(KINDS[f"ragged, {form}"](others))
+        windows, anchors = windows_of(FORMS[f"ragged, {form}"](others))
         batch = default_collate(windows.__getitems__([3, 0]))
-        assert same(batch["other"], KINDS[f"ragged, {form}"](others)[anchors[[3, 0]]]["other"])
+        assert same(batch["other"], FORMS[f"ragged, {form}"](others)[anchors[[3, 0]]]["other"])
 
 
 def test_batches_by_size_go_by_the_anchor_rows(others: Data) -> None:
     for kind in ("ragged, padded", "hdf5 of variable length", "files of different lengths"):
-        windows, anchors = windows_of(KINDS[kind](others))
+        windows, anchors = windows_of(FORMS[kind](others))
         assert windows.lengths is not None
         assert windows.lengths.tolist() == LENGTHS[anchors].tolist()
         seen = []
@@ -242,7 +124,7 @@ def test_batches_by_size_go_by_the_anchor_rows(others: Data) -> None:
 
 
 def test_windows_of_windows_keep_the_anchor_of_the_anchor(kind: str, others: Data) -> None:
-    ds = KINDS[kind](others)
+    ds = FORMS[kind](others)
     windows, anchors = windows_of(ds)
     twice = windows.windows({"x": 2}, stride=3)
     starts = np.unique(np.searchsorted(anchors, [0, 30, *PARTS[1:]]))
@@ -252,7 +134,7 @@ def test_windows_of_windows_keep_the_anchor_of_the_anchor(kind: str, others: Dat
 
 
 def test_recordings_are_kept_whole_and_datasets_joined(kind: str, others: Data) -> None:
-    ds = KINDS[kind](others)
+    ds = FORMS[kind](others)
     windows, anchors = windows_of(ds)
     train, test = windows.split(0.5, seed=1, by="recording")
     owners = [set(np.searchsorted([30, 40, 41], anchors[part], "right")) for part in (train, test)]
@@ -265,7 +147,7 @@ def test_recordings_are_kept_whole_and_datasets_joined(kind: str, others: Data) 
 
 def test_advice_and_blocks_follow_the_anchors(others: Data) -> None:
     for kind in ("hdf5 of variable length", "sparse in a file, csr", "ragged of compressed values"):
-        ds = KINDS[kind](others)
+        ds = FORMS[kind](others)
         windows, anchors = windows_of(ds)
         source, rows = windows.fields["other"].source, ds.fields["other"].source
         edges, inside = source.blocks.edges(), rows.blocks.edges()
@@ -277,7 +159,7 @@ def test_advice_and_blocks_follow_the_anchors(others: Data) -> None:
 
 
 def test_sparse_anchors_are_sent_sparse(others: Data) -> None:
-    ds = KINDS["sparse in a file, dense"](others)
+    ds = FORMS["sparse in a file, dense"](others)
     windows, anchors = windows_of(ds)
     sent, finish = sent_as_stored(windows, torch.device("cpu"))
     assert finish.decoders.keys() == {"other"}
@@ -290,7 +172,7 @@ def test_sparse_anchors_are_sent_sparse(others: Data) -> None:
 
 def test_resident_anchors_are_the_same(others: Data) -> None:
     for kind in ("ragged of compressed values", "sparse in a file, csr", "sparse in a file, dense"):
-        ds = KINDS[kind](others)
+        ds = FORMS[kind](others)
         windows, anchors = windows_of(ds)
         batches = list(npdata.Loader(windows, 7, resident=True))
         for k, batch in enumerate(batches):
@@ -298,7 +180,7 @@ def test_resident_anchors_are_the_same(others: Data) -> None:
 
 
 def test_describe_shows_anchors_and_what_is_dense(others: Data) -> None:
-    ds = KINDS["sparse in a file, csr"](others)
+    ds = FORMS["sparse in a file, csr"](others)
     windows, anchors = windows_of(ds)
     told = f"anchors {len(anchors)} of these {ROWS} rows, the anchor of each window"
     assert told in str(windows.describe())
@@ -309,7 +191,7 @@ def test_describe_shows_anchors_and_what_is_dense(others: Data) -> None:
 
 @pytest.mark.parametrize("kind", ["ragged, padded", "files of different shapes", "text"])
 def test_a_named_field_without_windows_is_refused(kind: str, others: Data) -> None:
-    ds = KINDS[kind](others)
+    ds = FORMS[kind](others)
     told = r"field 'other' .*not named keep their anchor row: windows\(\{'x': range\(0, 3\)\}\)"
     for asked in (3, {"x": 3, "other": (0,)}):
         with pytest.raises(FieldError, match=told):
@@ -318,4 +200,4 @@ def test_a_named_field_without_windows_is_refused(kind: str, others: Data) -> No
 
 def test_samples_of_different_lengths_give_no_borders(others: Data) -> None:
     with pytest.raises(FieldError, match="borders='other' is a field of samples of different"):
-        KINDS["ragged, list"](others).windows({"x": 3}, borders="other")
+        FORMS["ragged, list"](others).windows({"x": 3}, borders="other")

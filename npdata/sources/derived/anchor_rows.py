@@ -9,15 +9,14 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from npdata.arrays.dtypes import Ints
 from npdata.arrays.windows import Windows
 from npdata.sources.base import Source
-from npdata.sources.derived.base import OfRows
+from npdata.sources.derived.one_row import OnePiece, OneRaggedRow, OneRowSource, OneSparseRow
 from npdata.sources.derived.windows import PlannedSource, WindowSource
 from npdata.sources.ragged import PiecesSource, RaggedSource
-from npdata.sources.sparse import Entries, SparseSource
+from npdata.sources.sparse import SparseSource
 
 
 def anchor_rows(rows: Source, plan: Windows) -> Source:
@@ -31,7 +30,7 @@ def anchor_rows(rows: Source, plan: Windows) -> Source:
     return WindowSource(rows, plan, None)
 
 
-class _Anchored(PlannedSource):
+class _Anchored(PlannedSource, OneRowSource):
     """The rows of `rows` that are the anchors of `plan`."""
 
     def __init__(self, rows: Any, plan: Windows) -> None:
@@ -39,6 +38,10 @@ class _Anchored(PlannedSource):
         self.shape = (len(plan), *rows.shape[1:])
         some = f"{len(plan)} of these {len(rows)} rows, the anchor of each window"
         self.details += (("anchors", some),)
+
+    def at(self, indices: Ints) -> Ints:
+        """Give the anchors of these windows."""
+        return self._plan.anchors(indices)
 
     def over(self, bases: Sequence[Source]) -> Source:
         """Give the same anchors of other rows."""
@@ -48,40 +51,13 @@ class _Anchored(PlannedSource):
         return type(self), (self.rows, self._plan)
 
 
-class AnchoredPieces(_Anchored, PiecesSource):
+class AnchoredPieces(_Anchored, OnePiece):
     """Arrays of different shapes that are anchors."""
 
-    rows: PiecesSource
-    values_dtype: Any = OfRows("values_dtype")
-    row_bytes: Any = OfRows("row_bytes")
 
-    def pieces(self, indices: Ints) -> list[NDArray[Any]]:
-        """Give the arrays as the source does."""
-        return self.rows.pieces(self._plan.anchors(indices))
-
-
-class AnchoredRagged(AnchoredPieces, RaggedSource):
+class AnchoredRagged(_Anchored, OneRaggedRow):
     """Arrays of different lengths that are anchors."""
 
-    rows: RaggedSource
-    row_shape: Any = OfRows("row_shape")
-    pieces_layout: Any = OfRows("pieces_layout")
 
-    def lengths(self) -> Ints:
-        """Give the length of every anchor."""
-        return self.rows.lengths()[self._plan.anchors(np.arange(len(self)))]
-
-
-class AnchoredSparse(_Anchored, SparseSource):
+class AnchoredSparse(_Anchored, OneSparseRow):
     """Sparse rows that are anchors."""
-
-    rows: SparseSource
-    layout: Any = OfRows("layout")
-
-    def entries(self, rows: Ints) -> Entries:
-        """Read the values of anchors; an error names the row of the source."""
-        return self.rows.entries(self._plan.anchors(rows))
-
-    def read(self, indices: Ints, out: NDArray[Any]) -> None:
-        """Write dense rows."""
-        self.rows.read(self._plan.anchors(indices), out)

@@ -16,20 +16,34 @@ from npdata.arrays.dtypes import Ints
 from npdata.runtime.lazy_torch import torch
 from npdata.sources.base import Source
 from npdata.sources.cache.cache import Keep
-from npdata.sources.derived.base import OfRows, RenumberedSource
+from npdata.sources.derived.base import OfRows
+from npdata.sources.derived.one_row import OnePiece, OneRaggedRow, OneRowSource, OneSparseRow
+from npdata.sources.ragged import PiecesSource, RaggedSource
+from npdata.sources.sparse import SparseSource
 
 
-class ChosenRows(RenumberedSource):
-    """The rows of `rows` with these `numbers`, int64 in [0, len(rows)).
-
-    Of chosen rows, `rows` are those that they were chosen of.
+def rows_at(rows: Source, numbers: Ints) -> "ChosenRows":
+    """Give the rows with these numbers, int64 in [0, len(rows)), in the form that they have.
 
     Examples:
-        >>> ChosenRows(npdata.open_source("x.npy"), np.array([4, 4, 0])).shape
+        >>> rows_at(npdata.open_source("x.npy"), np.array([4, 4, 0])).shape
         (3, 2, 3)
     """
+    if isinstance(rows, RaggedSource):
+        return ChosenRagged(rows, numbers)
+    if isinstance(rows, PiecesSource):
+        return ChosenPieces(rows, numbers)
+    if isinstance(rows, SparseSource):
+        return ChosenSparse(rows, numbers)
+    return ChosenRows(rows, numbers)
 
-    rows: Source
+
+class ChosenRows(OneRowSource):
+    """The rows of `rows` with these `numbers`.
+
+    Of chosen rows, `rows` are those that they were chosen of.
+    """
+
     numbers: Ints
 
     def __init__(self, rows: Source, numbers: Ints) -> None:
@@ -50,7 +64,7 @@ class ChosenRows(RenumberedSource):
 
     def over(self, bases: Sequence[Source]) -> "ChosenRows":
         """Give the rows of these numbers of other rows."""
-        return ChosenRows(self.rows.over(bases), self.numbers)
+        return rows_at(self.rows.over(bases), self.numbers)
 
     @property
     def blocks(self) -> Blocks:
@@ -87,9 +101,9 @@ class ChosenRows(RenumberedSource):
         """Give a row where it lies; None where it must be read."""
         return self.rows.row_in_place(int(self.numbers[index]))
 
-    def read(self, indices: Ints, out: NDArray[Any]) -> None:
-        """Read the rows of these numbers."""
-        self.rows.read(self.numbers[indices], out)
+    def at(self, indices: Ints) -> Ints:
+        """Give the numbers that were chosen."""
+        return self.numbers[indices]
 
     def select(self, indices: Ints, out: "torch.Tensor") -> bool:
         """Pass it on with the numbers of the rows."""
@@ -104,7 +118,19 @@ class ChosenRows(RenumberedSource):
     def cached(self, keep: Keep) -> Source:
         """Give the same rows, of a source that is decoded once."""
         rows = self.rows.cached(keep)
-        return self if rows is self.rows else ChosenRows(rows, self.numbers)
+        return self if rows is self.rows else rows_at(rows, self.numbers)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return type(self), (self.rows, self.numbers)
+
+
+class ChosenPieces(ChosenRows, OnePiece):
+    """Arrays of different shapes that were chosen."""
+
+
+class ChosenRagged(ChosenRows, OneRaggedRow):
+    """Arrays of different lengths that were chosen."""
+
+
+class ChosenSparse(ChosenRows, OneSparseRow):
+    """Sparse rows that were chosen."""

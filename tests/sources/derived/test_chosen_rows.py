@@ -243,9 +243,6 @@ def test_what_stands_for_no_field_is_refused_with_what_to_write() -> None:
         NumpyDataset(Subset(two, [0]))
     with pytest.raises(UnsupportedSourceError, match=r"as Subset\(NumpyDataset\(x\), rows\)"):
         NumpyDataset(Subset(IMAGES, [0]))
-    lengths = npdata.ragged(np.arange(6), lengths=[1, 2, 3])
-    with pytest.raises(FieldError, match="where rows have one shape"):
-        NumpyDataset(Subset(NumpyDataset(lengths), [0]))
 
 
 @pytest.mark.parametrize(
