@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from npdata.arrays.dtypes import DType, Ints
 from npdata.arrays.scratch import Scratch
@@ -26,7 +27,7 @@ from npdata.dataset.progress import Bar
 from npdata.dataset.ragged_field import RaggedField
 from npdata.dataset.rows_field import RowsField
 from npdata.dataset.sparse_field import SparseField
-from npdata.dataset.varied_field import VariedField
+from npdata.dataset.varied_field import Varied, VariedField
 from npdata.errors import FieldError
 from npdata.runtime.machine import cores
 from npdata.runtime.shared_calls import shared_calls
@@ -94,6 +95,10 @@ class _Pass:
         self._whole = whole if whole is not None and whole.is_contiguous() else None
         """All rows, where they lie without gaps."""
         count = len(field) if rows is None else len(rows)
+        self.first: tuple[int, ...] = ()
+        """The shape of the first sample, where others have other shapes."""
+        if isinstance(field, VariedField) and count:
+            self.first = tuple(field.row(0 if rows is None else int(rows[0])).shape)
         stored, cast = field.source.row_bytes, field.conversion.dtype
         grown = 1 if cast is None else max(1, cast.itemsize // max(1, field.source.dtype.itemsize))
         most = READ_BYTES if self._whole is None else PIECE_BYTES
@@ -146,7 +151,10 @@ def _pieces(rows: _Pass, keep_axes: KeepAxes) -> Generator[Piece, None, None]:
             memory.scratch = Scratch()
         rows.prepare(k)
         found: Piece = {}
-        for label, array in _arrays(field.label, rows.value(k, memory.scratch)):
+        value = rows.value(k, memory.scratch)
+        if isinstance(value, Varied):
+            value = _end_to_end(value, field, keep_axes, rows.first)
+        for label, array in _arrays(field.label, value):
             array = _known(array, field.missing)
             kept = kept_axes(keep_axes, field, label, array.shape)
             over = _over(field, label, array.shape, kept)
@@ -161,6 +169,34 @@ def _pieces(rows: _Pass, keep_axes: KeepAxes) -> Generator[Piece, None, None]:
     threads = 1 if field.source.access.kind == "library" else min(cores(), len(rest))
     with shared_calls(summed, rest, threads=threads - 1, ahead=2 * threads) as pieces:
         yield from pieces
+
+
+def _end_to_end(
+    samples: Varied, field: Field, keep_axes: KeepAxes, first: tuple[int, ...]
+) -> Tensor:
+    """Lay the values of samples of different shapes end to end, apart in the axes to keep.
+
+    Raises `FieldError` for a sample that is not as long in these as the `first`, by its shape.
+    """
+    label = field.label
+    asked = kept_axes(keep_axes, field, label, (0, *first))
+    if not asked or not samples:
+        none = torch.empty(0, dtype=field.conversion.dtype)
+        return torch.cat([none, *map(torch.ravel, samples)])
+    laid = []
+    for sample in samples:
+        of_first, over = (_over(field, label, (0, *s), asked)[1:] for s in (first, sample.shape))
+        others = [k - 1 for k in over]
+        kept = [k for k in range(sample.ndim) if k not in others]
+        ends = [1 if k in others else size for k, size in enumerate(sample.shape)]
+        if over != of_first or any(ends[k] != first[k] for k in kept):
+            raise FieldError(
+                f"keep_axes={asked} of field {label!r}: one sample has shape {first}, another "
+                f"{tuple(sample.shape)}, and only axes in which all are alike have figures of "
+                "their own; without keep_axes there is one for all"
+            )
+        laid.append(sample.permute(*others, *kept).reshape(-1, *ends))
+    return torch.cat(laid)
 
 
 def _arrays(label: str | int, value: Any) -> Iterator[tuple[str | int, NDArray[Any]]]:

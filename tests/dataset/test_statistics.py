@@ -193,6 +193,39 @@ class TestFields:
         with pytest.raises(FieldError, match="samples differ in it"):
             ds.statistics(keep_axes=0)
 
+    @pytest.mark.parametrize("dtype", ["f4", "u1", "f2"])
+    def test_images_of_different_sizes_also_for_each_channel(
+        self, rng: np.random.Generator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, dtype: str
+    ) -> None:
+        monkeypatch.setattr(field_moments, "READ_BYTES", 1 << 10)  # pieces of a few images
+        images = [(rng.random((3, 2 + k % 5, 9 - k % 7)) * 200).astype(dtype) for k in range(30)]
+        for k, image in enumerate(images):
+            np.save(tmp_path / f"{k}.npy", image)
+        mine = npdata.stack(tmp_path)
+        ds = npdata.NumpyDataset(x=mine, y=np.arange(30.0))
+        channels = np.concatenate([image.reshape(3, -1) for image in images], axis=1)
+        require_equal(ds.statistics()["x"], channels, None)
+        for axis in (0, -3):
+            found = ds.statistics(keep_axes={"x": axis})["x"]
+            assert found.mean.shape == (3, 1, 1)
+            require_equal(found, channels, 1)
+        some = np.concatenate([images[k].reshape(3, -1) for k in (3, 4, 29)], axis=1)
+        require_equal(ds.statistics([29, 3, 4], keep_axes=0)["x"], some, 1)
+        require_equal(mine.statistics(keep_axes=0)[0], channels, 1)
+        assert ds.statistics([])["x"].count == 0
+        with pytest.raises(FieldError, match=r"has shape \(3, 2, 9\), another \(3, 3, 8\), and"):
+            ds.statistics(keep_axes={"x": (0, 1)})
+        with pytest.raises(FieldError, match=r"keep_axes=3 of field 'x': a sample has shape"):
+            ds.statistics(keep_axes={"x": 3})
+
+    def test_arrays_of_other_numbers_of_axes_have_one_figure(self, tmp_path: Path) -> None:
+        for k, shape in enumerate([(4, 2), (), (3,), (4, 2)]):
+            np.save(tmp_path / f"{k}.npy", np.full(shape, k, np.float32))
+        ds = npdata.stack(tmp_path)
+        require_equal(ds.statistics()[0], np.repeat([0.0, 1, 2, 3], [8, 1, 3, 8]), None)
+        with pytest.raises(FieldError, match=r"a sample has shape \(\)"):
+            ds.statistics(keep_axes=1)
+
     def test_large_integers_keep_their_range(self) -> None:
         x = np.array([2**62 + 1, -(2**60) - 1])
         found = npdata.NumpyDataset(x).statistics()[0]
