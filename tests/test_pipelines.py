@@ -158,7 +158,7 @@ class Pipeline:
     """A dataset of parts end to end, and the models of its fields; steps change both."""
 
     def __init__(self, fields: Fields, kinds: Sequence[str], **functions: Any) -> None:
-        self.draw, self.ds = fields.draw, 0
+        self.draw, self.ds, self.functions = fields.draw, 0, functions
         self.samples: dict[str, list[Any]] = {kind: [] for kind in kinds}
         for count in self.draw(st.lists(st.integers(0, 5), min_size=1, max_size=3)):
             made = {kind: getattr(fields, kind)(count) for kind in kinds}
@@ -188,6 +188,17 @@ class Pipeline:
     def twice(self) -> None:
         self.ds = self.ds + self.ds
         self.samples = {kind: 2 * every for kind, every in self.samples.items()}
+
+    def chosen(self) -> None:
+        """Rows of a `Subset` of each field, the same for all; windows are none."""
+        fields, count = self.ds.fields if self.ds else {}, len(self.ds)
+        if not count or any(field.windows is not None for field in fields.values()):
+            return
+        numbers = self.draw(st.lists(st.integers(-count, count - 1), min_size=1, max_size=6))
+        chosen = {label: Subset(NumpyDataset(fields[label]), numbers) for label in fields}
+        given = [chosen] if len(chosen) > 1 else chosen.values()
+        self.ds = NumpyDataset(*given, **self.functions)
+        self.samples = {kind: [all[k] for k in numbers] for kind, all in self.samples.items()}
 
     def pickled(self) -> None:
         self.ds = pickle.loads(pickle.dumps(self.ds))
@@ -236,8 +247,10 @@ def first(batch: Any) -> Any:
     st.data(),
     st.lists(st.sampled_from(sorted(BATCH)), min_size=1, max_size=3, unique=True),
     st.sampled_from([{}, {"transform": unchanged}, {"batch_transform": unchanged}]),
-    st.lists(st.sampled_from(["windows", "twice", "pickled"]), max_size=3),
-    st.sampled_from([{}, {"resident": True}, {"dtype": "float64"}]),
+    st.lists(st.sampled_from(["windows", "twice", "chosen", "pickled"]), max_size=3),
+    st.sampled_from(
+        [{}, {"resident": True}, {"resident": "auto", "device": "cpu"}, {"dtype": "float64"}]
+    ),
 )
 def test_any_pipeline_gives_the_rows_of_numpy(
     data: Any, kinds: list[str], functions: Any, steps: list[str], options: Any

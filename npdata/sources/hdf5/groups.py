@@ -24,6 +24,7 @@ from npdata.runtime.per_process import ForkSafeLock
 from npdata.sources.base import Source
 from npdata.sources.concatenated.edges import Edges
 from npdata.sources.concatenated.in_place import PartlyInPlace
+from npdata.sources.concatenated.parts import and_more
 from npdata.sources.derived.base import origin
 from npdata.sources.derived.chosen_rows import ChosenRows
 from npdata.sources.file import File
@@ -50,7 +51,7 @@ class GroupsSource(InFile, PartlyInPlace):
         layout = groups.first
         self.shape = (int(groups.lengths.sum()), *layout.shape[1:])
         self.dtype = layout.dtype
-        self.where = f"{groups.path}::{groups.names[0]} and {len(groups.names) - 1} more"
+        self.where = and_more(f"{groups.path}::{groups.names[0]}", len(groups.names))
         self.access = groups.access
         lengths = shown_lengths(groups.lengths)
         self.details = (("groups", f"{len(groups.names)}, of {lengths} rows each"),)
