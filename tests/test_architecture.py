@@ -1,6 +1,7 @@
 """The page on architecture names what is there, and the way of a batch is the one it shows."""
 
 import re
+import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
@@ -15,6 +16,7 @@ import npdata
 
 ROOT = Path(__file__).parent.parent
 PACKAGE = Path(npdata.__file__).parent
+MOST_BYTES = 1 << 18
 PAGE = (ROOT / "docs" / "architecture.md").read_text()
 WALKS = re.findall(r"(?:^\d+\. .+\n(?: .+\n)*)+", PAGE, re.MULTILINE)
 FOLDERS = ("cli", "loading", "dataset", "sampling", "sources", "arrays", "runtime")
@@ -57,6 +59,16 @@ def test_a_class_is_in_the_file_that_the_walk_names(line: str) -> None:
 def test_a_class_that_is_named_is_defined(name: str) -> None:
     defined = re.compile(rf"^class {name}\b", re.MULTILINE)
     assert any(defined.search(path.read_text()) for path in PACKAGE.rglob("*.py"))
+
+
+def test_every_file_of_the_project_is_small() -> None:
+    listed = subprocess.run(
+        ["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    if listed.returncode:
+        pytest.skip("no checkout")
+    sizes = {name: (ROOT / name).stat().st_size for name in listed.stdout.splitlines()}
+    assert [name for name, size in sizes.items() if size > MOST_BYTES] == []
 
 
 def test_every_folder_has_a_row_and_a_place_in_the_picture() -> None:
