@@ -281,6 +281,17 @@ def test_a_dataset_behind_an_external_link_is_read_from_its_own_file(tmp_path: P
         assert (pickle.loads(pickle.dumps(ds))[[3, 1]].numpy() == X[[3, 1]]).all()
 
 
+def test_a_link_to_a_file_that_is_missing_is_named(tmp_path: Path) -> None:
+    with h5py.File(tmp_path / "index.h5", "w") as file:
+        file["x"] = h5py.ExternalLink("lost.h5", "/data")
+        file["runs/first"] = h5py.ExternalLink("lost.h5", "/")
+    for name, target in (("x", "/data"), ("runs/first/y", "/")):
+        with pytest.raises(
+            errors.MemberNotFoundError, match=f"'{name}': it links to '{target}' in .*'lost.h5'"
+        ):
+            NumpyDataset.from_hdf5(tmp_path / "index.h5", name, allow_external=True)
+
+
 def test_fixed_text_in_utf_8(tmp_path: Path) -> None:
     with h5py.File(tmp_path / "a.h5", "w") as file:
         text = file.create_dataset("s", (2,), h5py.string_dtype("utf-8", 10))

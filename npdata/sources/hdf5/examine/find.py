@@ -45,7 +45,7 @@ def find(file: h5py.File, name: str, where: str) -> h5py.Dataset:
 def _why_not(file: h5py.File, name: str, error: Exception) -> str:
     target = _target(file, name)
     if target is not None:
-        return f": it links to {target}, and that leads nowhere"
+        return f": it links to {target}, and that leads nowhere{_cause(error)}"
     return f"{_cause(error)}; {lost(file, name)}"
 
 
@@ -74,9 +74,14 @@ def _cause(error: Exception) -> str:
 
 
 def _target(file: h5py.File, name: str) -> str | None:
-    """Give where a soft link leads, None for what is none."""
+    """Give where the soft link `name` leads, or a link on its way to what no other file has."""
+    parts = parts_of(name)
     with contextlib.suppress(*H5PY_ERRORS):
-        link = link_of(file, encoded(name))
+        for k in range(1, len(parts) + 1):
+            path = encoded("/".join(parts[:k]))
+            link = link_of(file, path)
+            if isinstance(link, h5py.ExternalLink) and file.get(path) is None:
+                return f"{link.path!r} in another file, {link.filename!r}"
         return str(link.path) if isinstance(link, h5py.SoftLink) else None
     return None
 
