@@ -190,8 +190,9 @@ class NumpyDataset(FromFiles, Splits, WithStatistics, Dataset[Any]):
         """Give sample `index`, or for a slice, mask, list, array or tensor the rows stacked.
 
         A sample shares the memory of the data where that is sound (`describe()` shows it), and so
-        does a slice; other selections are gathered into new tensors. Raises `RowIndexError` (an
-        IndexError) out of range, `RowIndexTypeError` (a TypeError) for what is no row number.
+        does a slice without a step; other selections are gathered into new tensors. Raises
+        `RowIndexError` (an IndexError) out of range, `RowIndexTypeError` (a TypeError) for what is
+        no row number.
 
         What a `BlockBatchSampler` yields gives the batch of a `Loader`: `MaskedRows` a pair, the
         stacked rows and their mask.
