@@ -10,6 +10,7 @@ thinly that whole blocks would read much more than the rows is left without advi
 from collections import OrderedDict, deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any, NamedTuple, Self
 
 import numpy as np
@@ -91,6 +92,7 @@ class ReadAhead:
     `rows` gives for each row number of a batch the row in `blocks`. Half of `budget` is announced
     ahead of the batches, and no more than `ahead`, which the sources allow (None: any). What is
     announced beyond the budget is forgotten, and leaves memory; without one it is only forgotten.
+    Within a budget, what would drive out blocks that the batches before still need waits for them.
     Where either bounds it, a stretch of more bytes than are held gets no advice, since its blocks
     would drive each other out.
 
@@ -161,35 +163,57 @@ class ReadAhead:
         """
         stretches: deque[list[Any]] = deque()
         rows_each = max(1, min(self._ahead // _STRETCHES // self._row_bytes, _STRETCH_ROWS))
-        left, number, waiting, ahead = iter(batches), 0, 0, 0
+        # `needed` are the blocks of the stretch that was given last, and of those that wait.
+        needed: deque[Ints] = deque([np.empty(0, np.int64)])
+        left, number, waiting, ahead, announced = iter(batches), 0, 0, 0, 0
         while True:
             told: list[Advice] = []  # in turn: a block may leave, and be needed again
             # A batch may be more than a stretch, so rows are counted, and not stretches.
             while waiting <= ahead * rows_each and (stretch := take_batches(left, rows_each)):
                 stretches.append(stretch)
                 waiting += sum(map(len, stretch))
-                told += self._advise(stretch)
+                needed.append(self._blocks_of(stretch))
             if not stretches:
                 return
+            while announced < len(stretches) and self._fits(needed, announced):
+                told += self._advise(needed[announced + 1], sum(map(len, stretches[announced])))
+                announced += 1
             ahead = min(ahead + 1, _STRETCHES)
+            needed.popleft()
+            announced -= 1
             for rows in stretches.popleft():
                 waiting -= len(rows)
                 yield Job(number=number, rows=rows, advice=tuple(told))
                 number, told = number + 1, []
 
-    def _advise(self, stretch: list[Any]) -> Iterator[Advice]:
-        """Give the rows that are needed for these batches, and those that may leave, if any."""
+    def _blocks_of(self, stretch: list[Any]) -> Ints:
+        """Give the blocks of these batches in ascending order, none where a row is not there."""
         rows = np.concatenate([np.asarray(batch, np.int64) for batch in stretch])
         last = (self._edges[-1] if self._rows is None else len(self._rows)) - 1
         if len(rows) and not 0 <= rows.min() <= rows.max() <= last:
-            return  # reading will tell which row is not there
+            return np.empty(0, np.int64)  # reading will tell which row it is
         rows = rows if self._rows is None else self._rows[rows]
         if self._even is None:
-            blocks = np.unique(np.searchsorted(self._edges, rows, side="right") - 1)
-        else:
-            blocks = np.unique(rows // self._even)
-        sizes = (self._edges[blocks + 1] - self._edges[blocks]) * self._row_bytes
-        if sizes.sum() > _DENSE * len(rows) * self._row_bytes:
+            return np.unique(np.searchsorted(self._edges, rows, side="right") - 1)
+        return np.unique(rows // self._even)
+
+    def _sizes(self, blocks: Ints) -> Ints:
+        return (self._edges[blocks + 1] - self._edges[blocks]) * self._row_bytes
+
+    def _fits(self, needed: deque[Ints], announced: int) -> bool:
+        """Tell whether one more stretch drops no block that those before it need.
+
+        Such a block would be read again, and never dropped. The next stretch is always announced.
+        """
+        if not announced or not self._drops:
+            return True
+        together = np.unique(np.concatenate([*islice(needed, announced + 2)]))
+        return bool(self._sizes(together).sum() <= self._held)
+
+    def _advise(self, blocks: Ints, rows: int) -> Iterator[Advice]:
+        """Give what is needed for so many rows of these blocks, and what may leave, if any."""
+        sizes = self._sizes(blocks)
+        if sizes.sum() > _DENSE * rows * self._row_bytes:
             return  # they lie thinly
         if self._bounded and sizes.sum() > self._held:
             return

@@ -89,6 +89,18 @@ def test_what_was_needed_again_is_dropped_later() -> None:
     assert left == [[(10, 20)]]
 
 
+@pytest.mark.parametrize("budget", [160, 200, 240, 300, 400])
+def test_no_block_leaves_before_its_rows_were_read(budget: int) -> None:
+    sampler = BlockBatchSampler(800, 7, block_rows=10, window_blocks=8)
+    plan = ReadAhead(Blocks.uniform(800, 10), row_bytes=1, budget=budget)
+    held: set[int] = set()
+    for job in plan.jobs(sampler):
+        for advice in job.advice:
+            held = (held | rows_of(advice.need)) - rows_of(advice.leave)
+        assert set(job.rows.tolist()) <= held
+        assert len(held) <= budget
+
+
 def test_blocks_that_would_drive_each_other_out_are_not_announced() -> None:
     batches = [np.arange(0, 100, 10), np.arange(0, 100, 10)]
     for budget, needed in ((40, []), (100, [(0, 100)])):
