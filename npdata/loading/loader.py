@@ -89,8 +89,8 @@ class Loader:
         dtype: a dtype, or a mapping from field name or position to one. The cast comes after
             the copy to the device where fewer bytes are copied so. None: as the dataset has it.
             Floats that an integer cannot hold, such as NaN, raise a `ConversionError`.
-        memory_budget: bytes of files and batches that the loader keeps in memory; pages already
-            read are dropped. None: the system decides.
+        memory_budget: bytes of files and batches that the loader keeps in memory; blocks already
+            read are dropped, where the order has blocks. None: the system decides.
         progress: whether a bar is drawn, which needs the extra `cli`. Default: False.
         resident: True loads the rows once, with the first batch, into memory or onto `device`, and
             gathers all batches there; "auto" does so where it is faster and they fit into half of
