@@ -201,14 +201,14 @@ class NumpyDataset(FromFiles, Splits, WithStatistics, Dataset[Any]):
         if isinstance(index, RowNumbers):
             return self._collated(self.__getitems__(index))
         if not selects_many(index):
-            return self._sample(row_number(index, len(self)))
+            return self._sample(row_number(index, self._length))
         if isinstance(index, slice) and not self._transforms.any:
             return self._form.build(tuple(field[index] for field in self._fields))
         rows = row_numbers(index, self._length)
         values = self._stacked_fields(rows, plain_memory)
         if not self._transforms.any:
             return self._form.build(values)
-        bound = self._transforms.bound(index, len(self))
+        bound = self._transforms.bound(index, self._length)
         return self._collated(self._batch(rows, values, bound))
 
     def __iter__(self) -> Iterator[Any]:
@@ -241,7 +241,7 @@ class NumpyDataset(FromFiles, Splits, WithStatistics, Dataset[Any]):
             rows = row_numbers(indices, self._length, masks=False)
             return Batch.of(self._stacked_fields(rows, batch_memory()), len(rows), self._form)
         self._transforms.warn_of_same_numbers(indices)
-        bound = self._transforms.bound(indices, len(self))
+        bound = self._transforms.bound(indices, self._length)
         chosen = indices.rows if isinstance(indices, SeededRows) else indices
         mask = torch.from_numpy(chosen.mask) if isinstance(chosen, MaskedRows) else None
         rows = row_numbers(chosen, self._length, masks=False)
@@ -288,7 +288,7 @@ class NumpyDataset(FromFiles, Splits, WithStatistics, Dataset[Any]):
         if not self._transforms.any:
             return self._form.build(tuple(field.row(row) for field in self._fields))
         self._transforms.warn_of_single_rows()
-        bound = self._transforms.bound([row], len(self))
+        bound = self._transforms.bound([row], self._length)
         if bound.batch is not None:
             rows = np.array([row])
             return self._batch(rows, self._stacked_fields(rows, plain_memory), bound)[0]

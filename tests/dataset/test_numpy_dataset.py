@@ -261,6 +261,30 @@ class TestSubclasses:
         assert torch.equal(batch, torch.from_numpy(x) * 100)
         assert torch.equal((ds + ds)[12], torch.from_numpy(x[2]) * 100)
 
+    def test_a_subclass_of_another_length_reads_rows_by_their_own_numbers(
+        self, x: np.ndarray
+    ) -> None:
+        class Pairs(NumpyDataset):
+            def __init__(self, x: np.ndarray, pairs: list[tuple[int, int]]) -> None:
+                super().__init__(x)
+                self.pairs = pairs
+
+            def __len__(self) -> int:
+                return len(self.pairs)
+
+            def __getitem__(self, index: int) -> tuple[torch.Tensor, torch.Tensor]:
+                first, second = self.pairs[index]
+                return super().__getitem__(first), super().__getitem__(second)
+
+        pairs = [(9, -1), (-10, 5), (3, -4)]
+        for given in (pairs, pairs * 5):
+            for options in ({}, {"collate_fn": collate}):
+                (batch,) = DataLoader(Pairs(x, given), batch_size=20, **options)
+                for k in (0, 1):
+                    assert batch[k].tolist() == x[[pair[k] for pair in given]].tolist()
+        with pytest.raises(errors.RowIndexError, match=r"row 10 is out of range; .* -10 to 9"):
+            Pairs(x, [(0, 10)] * 20)[3]
+
     def test_changed_samples_are_no_field_of_another_dataset(self, x: np.ndarray) -> None:
         class Scaled(NumpyDataset):
             def __getitem__(self, index: object) -> torch.Tensor:
