@@ -5,7 +5,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from npdata import errors
-from npdata.suggestions import did_you_mean, each_word
+from npdata.suggestions import BACK_IN_UNITS, did_you_mean, each_word
 
 if TYPE_CHECKING:
     from npdata.arrays.convert import Conversion, as_tensor, explain
@@ -101,6 +101,7 @@ _ELSEWHERE = each_word(
         "pad pad_sequence ragged_tensor nested": "write npdata.ragged(values, lengths=...)",
         "csr_matrix sparse": "write npdata.csr(m.data, m.indices, m.indptr, m.shape)",
         "Standardize standardize stats mean_std": "write npdata.normalize(ds.statistics())",
+        "denormalize unnormalize inverse_normalize unstandardize": BACK_IN_UNITS,
         "window windows": "it is a method: NumpyDataset(...).windows(16)",
         "split train_test_split": "it is a method: train, test = NumpyDataset(...).split(0.8)",
         "statistics": "it is a method: NumpyDataset(...).statistics()",

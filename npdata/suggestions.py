@@ -20,6 +20,11 @@ R = TypeVar("R")
 V = TypeVar("V")
 
 _NONE: Mapping[str, str] = MappingProxyType({})
+BACK_IN_UNITS = (
+    'of what normalize(found) made, write y * torch.from_numpy(found["y"].std) + '
+    'torch.from_numpy(found["y"].mean)'
+)
+"""How what a model predicts of normalized values gets the units of the data."""
 _POSITIONAL = (Parameter.POSITIONAL_ONLY, Parameter.POSITIONAL_OR_KEYWORD)
 _OPEN = (Parameter.VAR_POSITIONAL, Parameter.VAR_KEYWORD)
 

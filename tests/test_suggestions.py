@@ -20,7 +20,7 @@ import npdata
 from npdata import BlockBatchSampler, Loader, NumpyDataset, errors
 from npdata.dataset.arguments import OPTIONS
 from npdata.loading.dataloader_arguments import Words
-from npdata.suggestions import explained
+from npdata.suggestions import BACK_IN_UNITS, explained
 
 X = np.arange(60, dtype=np.float32).reshape(20, 3)
 MADE_BY_NPDATA = {
@@ -164,6 +164,12 @@ def of(dataset: NumpyDataset, call: str) -> object:
         ("ragged(X, lengths=[20], ragged='list')", "ragged() has no argument ragged=; the dataset "
          "has it: NumpyDataset(ragged(...), ragged="),
         ("csr(X, X, X, (2, 2), dtype=int)", "csr() has no argument dtype=; the dataset has it"),
+        ("ragged(X, axis=1, lengths=[3])", "write ragged(NumpyDataset(values, axis=1), offsets="),
+        ("ragged(X[:2], offsets=[0, 1, 3])", "axis 1 has 3: give ragged(NumpyDataset(values, axis"),
+        ("ragged(X[:2], lengths=[2, 1])", "axis 1 has 3: give ragged(NumpyDataset(values, axis=1)"),
+        ("open_source('d.h5::x', axis=1)", "the dataset has it: NumpyDataset(x, axis=1)"),
+        ("NumpyDataset(x=X, y=X[:5])", "if each row of field 'y' goes with 4 rows of field 'x', "
+         "give torch.utils.data.Subset(NumpyDataset(x), np.arange(20) // 4) in its place"),
         ("ragged(X, indptr=[0, 20])", "ragged() has no argument indptr=; write offsets=..."),
         ("concatenate(X, X)", "write concatenate([a, b]): one list, or a glob"),
         ("concatenate('x.npy', transforms=len)", "did you mean transform=?"),
@@ -482,6 +488,28 @@ def test_an_attribute_of_a_tensor_that_padded_samples_lack(attribute: str, messa
 
 
 @pytest.mark.parametrize(
+    ("attribute", "message"),
+    [
+        ("inverse_transform", "y * torch.from_numpy(found["),
+        ("mean", "found = ds.statistics(): found[0].mean"),
+        ("zzz", "'Normalize' object has no attribute 'zzz'"),
+    ],
+)
+def test_an_attribute_of_scalers_of_other_libraries(attribute: str, message: str) -> None:
+    with pytest.raises(AttributeError, match=re.escape(message)):
+        getattr(npdata.normalize(NumpyDataset(X).statistics()), attribute)
+
+
+@pytest.mark.parametrize("keep_axes", [(), 0])
+def test_what_was_normalized_gets_its_units_back_as_the_error_says(keep_axes: Any) -> None:
+    found = NumpyDataset(y=X).statistics(keep_axes=keep_axes)
+    y = npdata.normalize(found)({"y": torch.from_numpy(X)})["y"]
+    cure = BACK_IN_UNITS.partition("write ")[2]
+    back = eval(cure, {"torch": torch, "found": found, "y": y})
+    np.testing.assert_allclose(back, X, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize(
     ("made", "option"),
     [
         *[("ds", option) for option in OPTIONS],
@@ -659,6 +687,7 @@ def test_a_name_that_is_no_field_is_named_with_those_that_are(known: str) -> Non
         ("csr_matrix", "npdata.csr(m.data"),
         ("stats", "ds.statistics()"),
         ("AnnData", 'NumpyDataset(x="cells.h5ad::X")'),
+        ("denormalize", "y * torch.from_numpy(found["),
     ],
 )
 def test_a_name_that_is_not_in_the_package_says_what_to_write(name: str, message: str) -> None:

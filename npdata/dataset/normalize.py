@@ -6,7 +6,7 @@ that are missing, stay as they are, and so does padding. It computes no statisti
 """
 
 from collections.abc import Iterable
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import torch
@@ -19,8 +19,15 @@ from npdata.dataset.padded import Padded
 from npdata.dataset.statistics import FieldStatistics, Statistics
 from npdata.dataset.transforms import what_it_is
 from npdata.errors import FieldError
-from npdata.suggestions import explained
+from npdata.suggestions import BACK_IN_UNITS, each_word, explained, no_attribute
 
+_OF_SCALERS = each_word(
+    {
+        "inverse invert inverse_transform denormalize unnormalize": BACK_IN_UNITS,
+        "mean std mean_ scale_": "the figures are those of found = ds.statistics(): found[0].mean",
+    }
+)
+"""What scalers of other libraries have, and what takes its place."""
 ROUNDED = 1e-4
 """A mean that float32 rounds by more of a deviation is subtracted in float64."""
 
@@ -107,6 +114,12 @@ class Normalize:
         if scale.missing_time is not None:
             scaled.masked_fill_(value == scale.missing_time, torch.nan)
         return scaled.to(torch.float32)
+
+    if not TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> Any:
+            """Raise AttributeError, which says what to write for what other scalers have."""
+            raise no_attribute(self, name, _OF_SCALERS)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return type(self), (self._scales, self._alone)

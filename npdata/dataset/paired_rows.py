@@ -118,7 +118,20 @@ def _cure(field: Field, other: Field, lengths: Mapping[int, int]) -> str:
     lone = lengths[len(field)] > lengths[len(other)]
     told = elsewhere(field.source, field.label, other.source, other.label, lone=lone)
     alike = field.joins == other.joins is not None and _are_members(field, other)
-    return told or (f"; if each is a sample, and no field: {AS_SAMPLES}" if alike else "")
+    samples = f"; if each is a sample, and no field: {AS_SAMPLES}" if alike else ""
+    return told or samples or _repeated(field, other)
+
+
+def _repeated(field: Field, other: Field) -> str:
+    """Say what to write where each row of `other` may stand beside several of `field`."""
+    rows, fewer = len(field), len(other)
+    if fewer < 2 or rows < fewer or rows % fewer:
+        return ""
+    return (
+        f"; if each row of field {other.label!r} goes with {rows // fewer} rows of field "
+        f"{field.label!r}, give torch.utils.data.Subset(NumpyDataset(x), np.arange({rows}) // "
+        f"{rows // fewer}) in its place"
+    )
 
 
 def _are_members(*fields: Field) -> bool:

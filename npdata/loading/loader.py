@@ -72,7 +72,8 @@ class Loader:
         sampler: an iterable of batches of row numbers, which decides the order, the batch size and
             the ranks; or of single row numbers beside a `batch_size`, as in a DataLoader.
         indices: only these rows: row numbers, or a bool mask of the dataset. None: all.
-        weights: one weight for each row of the dataset: rows are drawn with replacement.
+        weights: one weight for each row of the dataset: rows are drawn with replacement. They and
+            `indices` are copied here: what is written into them later changes no epoch.
         rank: the number of this process, from 0 on. None: that of torch.distributed.
         world_size: the number of processes that divide the rows; given with `rank`, or not at all.
         uneven: what happens to rows that do not divide by the ranks: "pad" (the default), "mask",

@@ -108,7 +108,8 @@ class BlockBatchSampler(FoundByLightning, BatchSampler):
         lanes: deals the blocks to so many lanes, of which each rank owns its share; a multiple of
             every world size to come. None: one lane that all ranks share.
         weights: one weight for each row of the dataset: rows are drawn with replacement, as many as
-            the dataset has.
+            the dataset has. They and `indices` are copied here: what is written into them later
+            changes no epoch.
         indices: only these rows: row numbers, or a bool mask of the dataset. None: all.
         num_samples: samples of an epoch, over all ranks; without weights no more than there are
             rows. Each epoch begins a new order. None: as many as there are rows.

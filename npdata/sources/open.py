@@ -45,6 +45,7 @@ SourceLike: TypeAlias = NDArray[Any] | str | os.PathLike[str] | Source | Any
             "files are opened for reading, mapped where they can be: leave it out"
         ),
         "allow_pickle": "no file is unpickled: leave it out",
+        "axis dim": "the dataset has it: NumpyDataset(x, axis=1)",
     },
     by_name='open_source("d.h5::x") for one array of a file, or dtype= of a raw file',
 )

@@ -184,6 +184,7 @@ def offsets_of(bounds: Source, kind: Bounds, values: Source) -> Ints:
         )
         if kind == "offsets" and last < rows:
             cure = f"if these offsets are starts alone, append {rows}"
+        cure = _along_another_axis(last, values) or cure
         ends = f"end span {len(offsets) - 2} at row {last}" if len(offsets) > 1 else "name no span"
         raise FieldError(f"{name} {ends}, {much} than the {rows} rows of {values.where}; {cure}")
     return offsets
@@ -209,8 +210,18 @@ def _added_up(lengths: Ints, read: NDArray[Any], values: Source) -> Ints:
         raise FieldError(
             f"lengths= end span {k} at row {int(offsets[k]) + int(read[k])}, more than the "
             f"{rows} rows of {values.where}{_if_ends(read, rows)}"
+            f"{_along_another_axis(int(ends[-1]), values, '; ')}"
         )
     return offsets
+
+
+def _along_another_axis(count: int, values: Source, before: str = "") -> str:
+    """Say what to write where another axis is as long as the spans are together; else nothing."""
+    axes = [k for k, size in enumerate(values.shape) if k and size == count]
+    if not axes:
+        return ""
+    turned = f"NumpyDataset(values, axis={axes[0]})"
+    return f"{before}its axis {axes[0]} has {count}: give ragged({turned}, ...)"
 
 
 def _if_ends(read: NDArray[Any], rows: int) -> str:

@@ -24,6 +24,7 @@ from npdata.suggestions import explained
         "ends": "give offsets=np.insert(ends, 0, 0)",
         "max_len max_length": "the dataset has transform=, which crops samples",
         "length sizes counts row_lengths": "lengths",
+        "axis dim": "write ragged(NumpyDataset(values, axis=1), offsets=...)",
         "ragged pad padding padding_value batch_first layout dtype": (
             'the dataset has it: NumpyDataset(ragged(...), ragged="jagged"), padding=, dtype='
         ),

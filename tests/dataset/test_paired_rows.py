@@ -5,6 +5,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
+from torch.utils.data import Subset
 
 from npdata import NumpyDataset
 from npdata.errors import FieldError
@@ -24,3 +25,15 @@ def test_datasets_of_files_with_other_numbers_of_rows_say_where_else_rows_may_li
     with pytest.raises(FieldError, match=cure):
         NumpyDataset.from_hdf5(files, x="x", turned="turned")
     assert len(NumpyDataset.from_hdf5(files, x="x", turned="turned", axis={"turned": 1})) == 6
+
+
+def test_a_row_for_each_of_several_rows_is_repeated_as_the_error_says() -> None:
+    days, hours = np.arange(5.0), np.arange(20)
+    for fields in ({"day": days, "hour": hours}, {"hour": hours, "day": days}):
+        with pytest.raises(FieldError, match=r"'day' goes with 4 rows of field 'hour', give .*"):
+            NumpyDataset(**fields)
+    ds = NumpyDataset(day=Subset(NumpyDataset(days), np.arange(20) // 4), hour=hours)
+    assert ds[:]["day"].tolist() == [k // 4 for k in range(20)]
+    for other in (days[:1], days[:3], days[:0]):
+        with pytest.raises(FieldError, match=r"all fields need the same number$"):
+            NumpyDataset(day=other, hour=hours)

@@ -446,6 +446,20 @@ def test_every_sample_comes_once_on_all_ranks(data: Data) -> None:
     assert sorted(seen) == list(range(30))
 
 
+@pytest.mark.parametrize("bounds", [{"offsets": [0, 3, 3, 7]}, {"lengths": [3, 0, 4]}])
+def test_rows_along_another_axis_are_those_of_a_dataset_as_the_error_says(
+    bounds: dict[str, list[int]],
+) -> None:
+    edges = np.arange(14).reshape(2, 7)
+    with pytest.raises(
+        FieldError, match=r"axis 1 has 7: give ragged\(NumpyDataset\(values, axis=1"
+    ):
+        npdata.ragged(edges, **bounds)
+    graphs = NumpyDataset(npdata.ragged(NumpyDataset(edges, axis=1), **bounds))
+    for graph, part in zip(graphs, np.split(edges, [3, 3], axis=1), strict=True):
+        assert torch.equal(graph.T, torch.from_numpy(part))
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
