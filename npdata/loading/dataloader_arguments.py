@@ -7,7 +7,7 @@ It reads nothing and makes no thread.
 
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, TypedDict
 
 import numpy as np
@@ -199,12 +199,10 @@ def no_dataset(given: object) -> str:
             "change as transform= of a NumpyDataset, or change __getitems__ as well"
         )
     if isinstance(given, ConcatDataset):
-        if all(isinstance(part, Subset) for part in given.datasets):
-            return (
-                "Subsets that are added read sample by sample: write Loader(dataset, 64, "
-                "indices=[*first.indices, *second.indices])"
-            )
-        parts = [part for part in _parts_of(given) if isinstance(part, NumpyDataset)]
+        every = _parts_of(given)
+        if any(isinstance(part, Subset) for part in every):
+            return f"Subsets that are added read sample by sample: write {_in_place_of(every)}"
+        parts = [part for part in every if isinstance(part, NumpyDataset)]
         other = [part for part in parts[1:] if repr(part) != repr(parts[0])][:1]
         these = f" (here are {parts[0]!r} and {other[0]!r})" if other else ""
         return (
@@ -216,6 +214,17 @@ def no_dataset(given: object) -> str:
         f"{kind} has no __getitems__, which takes the row numbers of a batch and gives its "
         "samples; arrays and files go into npdata.NumpyDataset(...), a choice of rows into "
         "indices=; for other datasets use torch.utils.data.DataLoader"
+    )
+
+
+def _in_place_of(parts: Sequence[Dataset[Any]]) -> str:
+    """Give the loader of the rows that a sum chooses, of which some parts are Subsets."""
+    inside = [part.dataset for part in parts if isinstance(part, Subset)]
+    if len(inside) == len(parts) and all(each is inside[0] for each in inside):
+        return "Loader(dataset, 64, indices=[*first.indices, *second.indices])"
+    return (
+        "Loader(a + b, 64, indices=[*first.indices, *(len(a) + k for k in second.indices)]), where "
+        "a and b are the datasets inside, and all rows of one are range(len(a))"
     )
 
 

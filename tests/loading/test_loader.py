@@ -5,6 +5,7 @@ import copy
 import gc
 import os
 import pickle
+import re
 import threading
 import weakref
 from collections.abc import Callable
@@ -779,9 +780,25 @@ class TestErrors:
         narrow = NumpyDataset(data.x[:, :1])
         with pytest.raises(NotBatchedError, match=r"shapes, .*\(here are .* and .*\(97, 1, 5\)"):
             Loader(sum([NumpyDataset(data.x), NumpyDataset(data.x), narrow]), 2)
-        first, second = (Subset(NumpyDataset(data.x), rows) for rows in ([3, 1], [2]))
-        with pytest.raises(NotBatchedError, match=r"indices=\[\*first\.indices, \*second"):
-            Loader(first + second, 2)
+
+    @pytest.mark.parametrize("inside", ["one dataset", "two datasets"])
+    def test_added_subsets_are_the_rows_that_the_error_says(self, data: Data, inside: str) -> None:
+        dataset, a = NumpyDataset(data.x), NumpyDataset(data.x)
+        b = a if inside == "one dataset" else NumpyDataset(data.x + 1)
+        first, second = Subset(a, [3, 1]), Subset(b, [2])
+        with pytest.raises(NotBatchedError) as caught:
+            Loader(first + second, 64)
+        cure = re.search(r"write (.*\])\)", str(caught.value))
+        assert cure is not None
+        names = {"Loader": Loader, "dataset": dataset, "first": first, "second": second}
+        (batch,) = eval(cure[1] + ")", names | {"a": a, "b": b})
+        assert torch.equal(batch, torch.stack(list(first + second)))
+
+    def test_a_subset_added_to_a_whole_dataset_says_which_rows_these_are(self, data: Data) -> None:
+        whole = NumpyDataset(data.x)
+        for added in (whole + Subset(whole, [2]), Subset(whole, [2]) + Subset(whole, [1]) + whole):
+            with pytest.raises(NotBatchedError, match=r"all rows of one are range\(len\(a\)\)"):
+                Loader(added, 64)
 
     @pytest.mark.parametrize(
         "batch",
