@@ -398,6 +398,7 @@ def test_data_of_the_name_of_an_option_is_a_field(name: str, given: Any) -> None
         ("remove_columns", "NumpyDataset(image=..., label=...)"),
         ("cast", "dtype= casts them where it is made"),
         ("batched", "npdata.Loader(ds, 64, shuffle=True)"),
+        ("repeat", "write sum([ds] * 3)"),
         ("state_dict", "npdata.Loader(ds, 64, shuffle=True)"),
         ("compose", "transform=f"),
         ("sort", "rows are chosen by ds[rows]"),
@@ -513,7 +514,7 @@ def test_what_was_normalized_gets_its_units_back_as_the_error_says(keep_axes: An
     ("made", "option"),
     [
         *[("ds", option) for option in OPTIONS],
-        *[("Loader(ds, 4)", option) for option in ("shuffle", "seed", "batch_size", "drop_last")],
+        *[("Loader(ds, 4)", option) for option in ("shuffle", "seed", "rank", "drop_last")],
         *[("BlockBatchSampler(ds, 4)", option) for option in ("shuffle", "seed", "drop_last")],
     ],
 )
@@ -528,6 +529,7 @@ def test_an_option_that_is_set_later_would_change_nothing_and_is_refused(
     ("statement", "message"),
     [
         ("sampler.epoch = 3", "epoch=3 chooses no epoch: set_epoch(3)"),
+        ("loader.batch_size = 8", "write loader.batch_sampler.batch_size = 8, for the next epoch"),
         ("loader.epoch = 3", "epoch=3 chooses no epoch: set_epoch(3)"),
         ("loader.sampler.epoch = 3", "epoch=3 chooses no epoch: set_epoch(3)"),
         ("loader.sampler = sampler", "make another, Loader(..., sampler=...)"),

@@ -52,7 +52,8 @@ _OF_OTHERS = each_word(
             "rows are chosen by ds[rows]; torch.utils.data.Subset(ds, rows) is a dataset of them, "
             "and Loader(ds, 64, indices=rows) gives their batches"
         ),
-        "batch batched padded_batch shuffle repeat prefetch loader dataloader iter collate_fn "
+        "repeat": "write sum([ds] * 3); without end, each loop over a Loader is the next epoch",
+        "batch batched padded_batch shuffle prefetch loader dataloader iter collate_fn "
         "as_numpy_iterator batch_size sampler weights set_epoch state_dict load_state_dict": (
             "batches are made by npdata.Loader(ds, 64, shuffle=True), or by a DataLoader with "
             "collate_fn=npdata.collate"

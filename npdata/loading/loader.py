@@ -248,6 +248,11 @@ class Loader:
 
         def __setattr__(self, name: str, value: object) -> None:
             """Refuse arguments, except as attributes of a subclass, which may use them so."""
+            if name == "batch_size" and isinstance(vars(self).get("_sampler"), BlockBatchSampler):
+                raise AttributeError(
+                    "batch_size of a Loader is that of its sampler: write "
+                    f"loader.batch_sampler.batch_size = {value!r:.60}, for the next epoch on"
+                )
             refuse_to_set(self, Loader, name, value, _ARGUMENTS, SETTINGS)
             super().__setattr__(name, value)
 
