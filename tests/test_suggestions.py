@@ -288,6 +288,7 @@ def of(dataset: NumpyDataset, call: str) -> object:
         ("NumpyDataset.from_hdf5('d.h5', names=['x', 'y'])", 'from_hdf5(path, "a", "b"), without'),
         ("NumpyDataset.from_hdf5('d.h5', 'd.h5', x='x')", "one list, from_hdf5([...], x='x')"),
         ("NumpyDataset('s.h5::fs')", "np.repeat(values, np.diff(dataset.borders))"),
+        ("stack(x='x.npy', axis={'x': 1})", "axis= is no option of stack: leave it out"),
         ("stack('x.npy', labels=[1])", "write NumpyDataset(x=npdata.stack(files), label=labels)"),
         ("stack(x='x.npy', y=X[:, 0])", "NumpyDataset(image=npdata.stack(files), label=labels)"),
         ("concatenate(x='[ab].npy', y='x.npy')", "NumpyDataset(x=npdata.concatenate(files), y='x"),
@@ -354,6 +355,17 @@ def test_a_field_that_was_meant_as_an_option_has_a_note() -> None:
     with pytest.raises(KeyError) as missing:
         NumpyDataset.from_hdf5("d.h5", x="x", mode="r")
     assert "mode= names a field here; files are opened for reading" in missing.value.__notes__[-1]
+
+
+@pytest.mark.usefixtures("files")
+def test_an_option_of_other_libraries_beside_files_by_name_has_a_note() -> None:
+    with pytest.raises(FileNotFoundError) as caught:
+        npdata.stack(x="x.npy", missing="skip")
+    note = "while looking for the files of field 'missing'; did you mean on_missing=?"
+    assert caught.value.__notes__ == [note]
+    with pytest.raises(errors.FieldError) as none:
+        npdata.stack(x="x.npy", y="no/*.npy")
+    assert none.value.__notes__ == ["while looking for the files of field 'y'"]
 
 
 @pytest.mark.parametrize(

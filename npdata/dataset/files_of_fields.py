@@ -11,8 +11,14 @@ from typing import Any, TypeAlias
 
 from numpy.typing import DTypeLike
 
-from npdata.dataset.arguments import OPTIONS, meant_by, refuse_words_of_loaders, require_fields
-from npdata.errors import FieldError
+from npdata.dataset.arguments import (
+    OPTIONS,
+    may_be_option,
+    meant_by,
+    refuse_words_of_loaders,
+    require_fields,
+)
+from npdata.errors import FieldError, NpdataError
 from npdata.sources.derived.axis import ONE_FILE_EACH
 from npdata.sources.formats.raw import RawFormat
 from npdata.sources.many_files.file_list import FileList
@@ -34,9 +40,20 @@ def files_of_fields(
     """
     given = _given(function, options, files, named)
     raw, casts = raw_and_casts(given, *described)
-    found = {label: find_files(each) for label, each in given.items()}
+    found = {label: _found(label, each, options) for label, each in given.items()}
     paired = found if len(found) == 1 else pair_files(found)
     return [(label, each, raw[label]) for label, each in paired.items()], casts
+
+
+def _found(label: Any, given: Any, options: Sequence[str]) -> FileList:
+    """Find the files of a field; an error has a note of which, and of the option that is meant."""
+    try:
+        return find_files(given)
+    except (NpdataError, OSError) as error:
+        if isinstance(label, str):
+            cure = meant_by(label, options) if may_be_option(given) else ""
+            error.add_note(f"while looking for the files of field {label!r}{cure}")
+        raise
 
 
 def _given(
@@ -59,6 +76,7 @@ def _without_files(named: Mapping[str, Any]) -> list[str]:
         name
         for name, value in named.items()
         if not (isinstance(value, str | os.PathLike) or hasattr(value, "__iter__"))
+        or (name in OPTIONS and isinstance(value, Mapping))
     ]
 
 
