@@ -92,6 +92,12 @@ def stack_samples(samples: Sequence[Any], rows: Ints | None = None) -> Any:
             )
     try:
         return collate(samples, collate_fn_map={**default_collate_fn_map, Tensor: _stacked})
+    except TypeError as error:
+        error.add_note(
+            "samples of other kinds stay apart, or go into a function of your own: "
+            "DataLoader(dataset, 64, collate_fn=list)"
+        )
+        raise
     except (RuntimeError, KeyError) as error:
         difference = _difference(samples, rows)
         if difference is None:

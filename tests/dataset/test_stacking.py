@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor
-from torch.utils.data import default_collate
+from torch.utils.data import DataLoader, default_collate
 from torch.utils.data._utils.collate import default_collate_fn_map
 
 from npdata import Loader, NumpyDataset, collate, normalize
@@ -133,6 +133,23 @@ def test_a_batch_with_a_graph_is_normalized_in_it() -> None:
 def test_sparse_samples_raise_what_torch_says_of_them() -> None:
     with pytest.raises(RuntimeError, match="Batches of sparse tensors are not"):
         collate([torch.eye(3).to_sparse()] * 2)
+
+
+class Graph:
+    """What a transform may give, and no collate stacks."""
+
+    def __init__(self, nodes: Tensor) -> None:
+        self.nodes = nodes
+
+
+def test_samples_of_other_kinds_stay_apart_as_the_error_says() -> None:
+    dataset = NumpyDataset(np.arange(4), transform=Graph)
+    for read in (Loader(dataset, 2), DataLoader(dataset, 2, collate_fn=collate)):
+        with pytest.raises(TypeError, match="Graph") as error:
+            next(iter(read))
+        assert "DataLoader(dataset, 64, collate_fn=list)" in error.value.__notes__[0]
+    batches = list(DataLoader(dataset, 2, collate_fn=list))
+    assert [[int(graph.nodes) for graph in batch] for batch in batches] == [[0, 1], [2, 3]]
 
 
 def test_batches_of_stacked_samples_that_are_kept_stay_as_they_are() -> None:
