@@ -349,6 +349,19 @@ class TestWeights:
         found = rows_of(BlockBatchSampler(10, 4, weights=weights))
         assert found == rows_of(BlockBatchSampler(10, 4, weights=weights / 1024))
 
+    def test_weights_of_recordings_are_those_of_their_rows_as_the_error_says(self):
+        dataset = npdata.NumpyDataset(np.arange(1000)).windows(1, borders=[700, 950])
+        weights = np.array([1, 2, 5])
+        with pytest.raises(SamplerError, match="of 3 recordings, as files are, np") as caught:
+            BlockBatchSampler(dataset, 50, weights=weights)
+        cure = re.search(r"(np.repeat.*) with count = (.*)", str(caught.value))
+        count = eval(cure[2], {"np": np, "dataset": dataset})
+        given = eval(cure[1], {"np": np, "weights": weights, "count": count})
+        drawn = rows_of(BlockBatchSampler(dataset, 50, weights=given, num_samples=8000))
+        assert np.histogram(drawn, [0, 700, 950, 1000])[0] // 100 == pytest.approx(
+            [10, 20, 50], abs=2
+        )
+
     def test_no_rows_have_no_weights(self):
         assert list(BlockBatchSampler(0, 4, weights=[])) == []
 

@@ -84,7 +84,7 @@ class Recipe:
         lanes = whole_or_none("lanes", lanes) or 1
         _require_one_order(shuffle, lanes, weighted=weights is not None)
         subset = None if indices is None else subset_of(indices, rows)
-        totals = None if weights is None else running_sum(weights, rows, subset)
+        totals = None if weights is None else running_sum(weights, rows, subset, data)
         block_rows = whole_or_none("block_rows", block_rows)
         window_blocks = whole_or_none("window_blocks", window_blocks)
         in_windows = totals is None and shuffle == "block"

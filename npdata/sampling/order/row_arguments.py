@@ -71,8 +71,10 @@ def subset_of(indices: ArrayLike, rows: int) -> Ints:
     return np.array(array, np.int64)
 
 
-def running_sum(weights: ArrayLike, rows: int, subset: Ints | None) -> NDArray[np.float64]:
-    """Give the running sum of `weights=` over the rows, or those of `subset`; float64."""
+def running_sum(
+    weights: ArrayLike, rows: int, subset: Ints | None, data: object
+) -> NDArray[np.float64]:
+    """Give the running sum of `weights=` over the rows of `data`, or those of `subset`; float64."""
     if isinstance(weights, str | Mapping) or not hasattr(weights, "__getitem__"):
         raise SamplerError(
             f"weights={weights!r:.60}: expected one weight for each row; for classes that come "
@@ -81,10 +83,16 @@ def running_sum(weights: ArrayLike, rows: int, subset: Ints | None) -> NDArray[n
         )
     array = _array("weights", weights, np.float64)
     if array.shape != (rows,):
+        cure = f"of classes {_ALIKE}, of a Subset weights[subset.indices]"
+        borders = getattr(data, "borders", None)
+        if borders is not None and array.shape == (len(borders) - 1,):
+            cure = (
+                f"of {len(array)} recordings, as files are, np.repeat(weights / count.clip(1), "
+                "count) with count = np.diff(dataset.borders)"
+            )
         raise SamplerError(
             f"weights of shape {array.shape}: expected one weight for each of the {rows} rows, "
-            f"those that indices= leaves out as well: of classes {_ALIKE}, of a Subset "
-            "weights[subset.indices]"
+            f"those that indices= leaves out as well: {cure}"
         )
     wrong = np.flatnonzero(~(np.isfinite(array) & (array >= 0)))
     if wrong.size:
