@@ -183,9 +183,6 @@ class NumpyDataset(FromFiles, Splits, WithStatistics, Dataset[Any]):
             refuse_to_set(self, NumpyDataset, name, value, OPTIONS, {**SETTINGS, **labels})
             super().__setattr__(name, value)
 
-    def __len__(self) -> int:
-        return self._length
-
     def __getitem__(self, index: object) -> Any:
         """Give sample `index`, or for a slice, mask, list, array or tensor the rows stacked.
 

@@ -113,8 +113,12 @@ class Overview:
     """What is known of a dataset without reading it, and the parts that it is made of."""
 
     _fields: tuple[Field, ...]
+    _length: int
     _transforms: Transforms
     _closed: bool
+
+    def __len__(self) -> int:
+        return self._length
 
     def _require_open(self) -> None:
         if self._closed:

@@ -95,7 +95,7 @@ class Splits(Overview):
             >>> [part.tolist() for part in windows.split(0.5, by="recording")]
             [[0, 1, 2], [3, 4]]
         """
-        count = len(self._fields[0])
+        count = len(self)
         seed = whole_number("seed", seed, least=0, below=1 << 64)
         if more:
             fraction = [fraction, *more]  # type: ignore[list-item]
@@ -115,6 +115,12 @@ class Splits(Overview):
             if groups is not None or (folds is None and stratify is not None):
                 raise SamplerError(f"by={by!r} keeps rows together itself: leave out the others")
             edges = self._edges_of(by)
+            if edges[-1] != count:
+                raise FieldError(
+                    f"by={by!r} divides the {edges[-1]} rows of the fields, and "
+                    f"{type(self).__name__} has {count} samples of its own: give groups=, a value "
+                    "for each sample"
+                )
             if isinstance(fraction, int | float | np.number):
                 if np.array_equal(edges, np.arange(count + 1)):
                     return split(count, float(fraction), seed)
@@ -158,7 +164,7 @@ class Splits(Overview):
         """Give the number of the value of each row, of the field that is named or as they are."""
         if given is None:
             return None
-        count = len(self._fields[0])
+        count = len(self)
         if isinstance(given, str | int | np.integer):
             field = next((each for each in self._fields if each.label == given), None)
             if field is None or isinstance(given, bool):
@@ -182,7 +188,7 @@ class Splits(Overview):
                     f"{option}={given!r} is a field of shape {field.source.shape} and dtype "
                     f"{field.dtype}: expected one number or text for each of {count} rows{cure}"
                 )
-            values = np.asarray(field.stack(np.arange(count), plain_memory))
+            values = np.asarray(field.stack(np.arange(len(field)), plain_memory))
             absent = values == field.missing
         else:
             try:

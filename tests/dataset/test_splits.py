@@ -33,6 +33,35 @@ def whole(parts: list[np.ndarray]) -> None:
         assert (np.diff(part) > 0).all()
 
 
+class Pairs(NumpyDataset):
+    """Samples of a table of rows, of which there are more than rows."""
+
+    def __len__(self) -> int:
+        return N
+
+    def __getitem__(self, index: int) -> Any:
+        return super().__getitem__(index % 10), super().__getitem__(-1)
+
+
+class TestASubclassOfAnotherLength:
+    def test_its_samples_are_split(self) -> None:
+        pairs = Pairs(x=np.arange(10), kind=np.arange(10))
+        whole(pairs.split(0.8))
+        whole([test for _, test in pairs.split(folds=4)])
+        whole(pairs.split(0.8, groups=GROUPS))
+        one, other = (np.bincount(LABELS[part]) for part in pairs.split(0.5, stratify=LABELS))
+        assert np.abs(one - other).max() <= 1
+
+    def test_rows_of_its_fields_are_not(self) -> None:
+        pairs = Pairs(x=np.arange(10), kind=np.arange(10))
+        for option in ("groups", "stratify"):
+            with pytest.raises(FieldError, match=r"shape \(10,\): .* for each of 1000 rows"):
+                pairs.split(0.8, **{option: "kind"})
+        halves = Pairs(x=np.zeros((2, 5)), axis=(0, 1))
+        with pytest.raises(FieldError, match="divides the 10 rows of the fields, and Pairs has 10"):
+            halves.split(0.5, by="recording")
+
+
 class TestShares:
     @pytest.mark.parametrize("shares", [[0.8, 0.1, 0.1], (0.333, 0.667), [1.0], [0, 0.5, 0.5]])
     def test_parts_have_their_shares(self, ds: NumpyDataset, shares: list[float]) -> None:
