@@ -112,8 +112,13 @@ class Splits(Overview):
         labels = self._values("stratify", stratify)
         together = self._values("groups", groups)
         if by is not None:
-            if groups is not None or (folds is None and stratify is not None):
-                raise SamplerError(f"by={by!r} keeps rows together itself: leave out the others")
+            if groups is not None:
+                raise SamplerError(f"by={by!r} keeps rows together itself: leave out groups=")
+            if folds is None and stratify is not None:
+                raise SamplerError(
+                    f"by={by!r} and stratify= together: give folds=, whose folds keep both, or one "
+                    "of the two"
+                )
             edges = self._edges_of(by)
             if edges[-1] != count:
                 raise FieldError(

@@ -534,7 +534,7 @@ def test_a_field_is_named_by_its_position_in_a_tuple() -> None:
         ({"folds": 3, "groups": np.zeros(N)}, SamplerError, "scikit-learn's GroupKFold cannot"),
         ({"folds": 1}, SamplerError, "scikit-learn's KFold cannot split"),
         ({"fraction": 0.5, "by": "recording", "groups": GROUPS}, SamplerError, "leave out"),
-        ({"fraction": 0.5, "by": "recording", "stratify": LABELS}, SamplerError, "leave out"),
+        ({"fraction": 0.5, "by": "recording", "stratify": LABELS}, SamplerError, "folds keep both"),
         ({"folds": 3, "by": "recording", "groups": GROUPS}, SamplerError, "leave out"),
     ],
 )
