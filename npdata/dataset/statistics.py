@@ -229,7 +229,14 @@ class WithStatistics(Overview):
                     "a Subset of another dataset: write subset.dataset.statistics(subset.indices)"
                 )
             indices = indices.indices
-        rows = _ascending_rows(indices, len(self._fields[0]))
+        count = len(self._fields[0])
+        if indices is not None and len(self) != count:
+            raise FieldError(
+                f"statistics() is of the {count} rows of the fields, and {type(self).__name__} has "
+                f"{len(self)} samples of its own: of the rows that some are made of, write "
+                "NumpyDataset(**ds.fields).statistics(rows)"
+            )
+        rows = _ascending_rows(indices, count)
         fields = self._fields
         summed = moments_of_fields(fields, rows, keep_axes, progress=progress)
         times = {field.label: field.missing for field in fields}

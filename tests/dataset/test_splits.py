@@ -60,6 +60,13 @@ class TestASubclassOfAnotherLength:
         halves = Pairs(x=np.zeros((2, 5)), axis=(0, 1))
         with pytest.raises(FieldError, match="divides the 10 rows of the fields, and Pairs has 10"):
             halves.split(0.5, by="recording")
+        with pytest.raises(
+            FieldError, match=r"of the 10 rows .* Pairs has 1000 samples of its own"
+        ):
+            pairs.statistics([3, 5])
+        rows = NumpyDataset(**pairs.fields).statistics([3, 5])
+        assert pairs.statistics()["x"].mean == 4.5
+        assert rows["x"].mean == 4
 
 
 class TestShares:
