@@ -22,7 +22,7 @@ from npdata.sources.formats.npz import find_member, npz_members
 from npdata.sources.formats.raw import RawFormat, open_raw
 from npdata.sources.hdf5.catalog import Listed, count_attributes, list_datasets
 from npdata.sources.hdf5.open import source_of
-from npdata.sources.many_files.file_list import SEPARATOR, split_member
+from npdata.sources.many_files.file_list import SEPARATOR, FileList, split_member
 from npdata.sources.many_files.find_files import find_files, is_pattern
 from npdata.sources.open import Identified, open_source
 
@@ -58,15 +58,16 @@ def open_inputs(texts: Sequence[str], raw: RawFormat | None, how: ManyFiles | No
         )
     for text in texts:
         if _is_many(text):
-            array, paths = _many(text, raw, how)
+            array, many = _many(text, raw, how)
             opened.append(array)
-            files += paths
+            files += many.texts()
+            attributes += _attributes(many)
             continue
         found = identified(text, raw)
         opened += _opened(found, raw)
         files.append(found.path)
         if found.format == "hdf5":
-            attributes += count_attributes(found.path, found.member or "")
+            attributes += count_attributes(found.path, [found.member or ""])
     arrays = tuple(each for each in opened if isinstance(each, Array))
     left_out = tuple(each for each in opened if not isinstance(each, Array))
     if not arrays:
@@ -80,8 +81,21 @@ def _is_many(text: str) -> bool:
     return path != "" and (Path(path).is_dir() or is_pattern(path))
 
 
-def _many(text: str, raw: RawFormat | None, how: ManyFiles | None) -> tuple[Array, list[str]]:
-    """Open the files of a folder or a glob as one array, named after it; give their paths."""
+def _attributes(files: FileList) -> int:
+    """Count the attributes of the HDF5 datasets among the members of files."""
+    named: dict[str, list[str]] = {}
+    for k in range(len(files)):
+        if (member := files.member(k)) is not None:
+            named.setdefault(files.text(k), []).append(member)
+    return sum(
+        count_attributes(path, members)
+        for path, members in named.items()
+        if identified(path, None).format == "hdf5"
+    )
+
+
+def _many(text: str, raw: RawFormat | None, how: ManyFiles | None) -> tuple[Array, FileList]:
+    """Open the files of a folder or a glob as one array, named after it; give the files."""
     if how is None:
         raise UsageError(
             f"{text} stands for many files; --files stack makes a row of each of them, and "
@@ -106,10 +120,10 @@ def _many(text: str, raw: RawFormat | None, how: ManyFiles | None) -> tuple[Arra
             f"{text}: its rows have no one shape and size; where files differ in their first axis "
             f"alone, --files concatenate lays them end to end"
         )
-    first = Path(files[0])
+    first = Path(files.text(0))
     chunk = source.blocks.largest * source.row_bytes if _decodes(source) else 0
     name = first.parent.name or first.stem
-    return Array(name=name, source=source, chunk_bytes=chunk), files.texts()
+    return Array(name=name, source=source, chunk_bytes=chunk), files
 
 
 def _opened(found: Identified, raw: RawFormat | None) -> Iterator[Array | LeftOut]:

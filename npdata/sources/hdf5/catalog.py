@@ -10,6 +10,7 @@ import contextlib
 import fnmatch
 import glob
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -75,20 +76,27 @@ def dataset_names(path: str) -> list[str]:
         return list(_names(file, path, "").inside)
 
 
-def count_attributes(path: str, name: str) -> int:
-    """Count the attributes of the dataset `name`, or of that group and all below it; "": of all.
+def count_attributes(path: str, names: Iterable[str]) -> int:
+    """Count the attributes of datasets, of groups with all below them, and of what patterns match.
 
-    What is not there, lies in another file or is damaged counts nothing.
+    "" is the whole file. What is not there, lies in another file or is damaged counts nothing.
     """
-    counts = []
     with opened_anew(absolute_path(path), None) as file:
+        return sum(_attributes(file, path, name) for name in names)
+
+
+def _attributes(file: h5py.File, path: str, name: str) -> int:
+    counts = []
+    with contextlib.suppress(*H5PY_ERRORS):
         if name and leads_outside(file, name):
             return 0
-        with contextlib.suppress(*H5PY_ERRORS):
-            item = file[encoded(name or "/")]
-            counts.append(len(item.attrs))
-            if isinstance(item, h5py.Group):
-                item.visititems(lambda _, below: counts.append(len(below.attrs)))
+        if name and encoded(name) not in file and glob.has_magic(name):
+            found = _matching(file, path, "/".join(parts_of(name))).inside
+            return sum(len(file[encoded(each)].attrs) for each in found if found[each])
+        item = file[encoded(name or "/")]
+        counts.append(len(item.attrs))
+        if isinstance(item, h5py.Group):
+            item.visititems(lambda _, below: counts.append(len(below.attrs)))
     return sum(counts)
 
 

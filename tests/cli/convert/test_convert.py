@@ -230,6 +230,25 @@ def test_what_is_left_out_is_named(
     assert "there is no array to convert\n  " in capsys.readouterr().err
 
 
+def test_attributes_of_all_that_a_pattern_or_a_glob_matches_are_counted(
+    in_folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for number in range(2):
+        with h5py.File(f"run-{number}.h5", "w") as file:
+            for name in ("a/x", "b/x", "a/y"):
+                file[name] = np.full(3, number)
+                file[name].attrs["unit"] = "m"
+    for source, target, attributes in (
+        ("run-0.h5::*/x", "x.npz", 2),
+        ("run-0.h5::*", "all.npz", 3),
+        ("run-*.h5::a/x", "stack.npy", 2),
+        ("run-*.h5::*/x", "stacks.npy", 4),
+    ):
+        many = ("--files", "stack") if target.startswith("stack") else ()
+        assert convert(source, target, *many) == 0
+        assert f"{attributes} attributes not copied" in capsys.readouterr().err
+
+
 def test_what_numbers_stand_for_is_named_where_the_copy_loses_it(
     in_folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -308,6 +327,18 @@ class TestManyFiles:
         np.save(tmp_path / "frames/0.npy", arrays[0])
         assert convert(f"{tmp_path}/frames/*", target, "--files", how, "--force", *raw) == 2
         assert "--dtype is for raw files, and" in capsys.readouterr().err
+
+    def test_are_named_after_their_folder_where_a_dataset_lies_in_a_group(
+        self, tmp_path: Path
+    ) -> None:
+        (tmp_path / "runs").mkdir()
+        for k in range(2):
+            with h5py.File(tmp_path / f"runs/{k}.h5", "w") as file:
+                file["group/x"] = np.full(3, k)
+        target = tmp_path / "all.h5"
+        assert convert(f"{tmp_path}/runs/*.h5::group/x", target, "--files", "stack") == 0
+        with h5py.File(target) as file:
+            assert file["runs"][:].tolist() == [[0, 0, 0], [1, 1, 1]]
 
     def test_need_a_description(self, tmp_path: Path, folder: Path, capsys) -> None:
         assert convert(folder, tmp_path / "all.npy") == 2
