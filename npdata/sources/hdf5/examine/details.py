@@ -124,7 +124,7 @@ def _cost(layout: Layout, kind: str, budget: int) -> str:
     why = (
         f"the chunks of one block take {_block_bytes(layout)} bytes, more than half of the "
         f"{budget} of NPDATA_CACHE_BYTES"
-        if held
+        if kind == "decoded"
         else "h5py keeps few decoded chunks"
     )
     return f"{by_rows}, up to {blocks:.3g} by blocks: {why}"

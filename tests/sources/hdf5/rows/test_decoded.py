@@ -425,3 +425,13 @@ def test_windows_and_spans_of_narrow_packed_rows_decode_each_chunk_once(tmp_path
         made = batch.values if isinstance(batch, npdata.Padded) else batch
         assert (made.numpy() == np.stack([expected(k) for k in rows])).all()
         assert ds.sources[0].decoded_chunks == 10
+
+
+def test_the_cost_without_a_chunk_cache_names_its_size(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("NPDATA_CACHE_BYTES", "0")
+    described = str(NumpyDataset(f"{path}::x").describe())
+    assert "more than half of the 0 of NPDATA_CACHE_BYTES" in described
+    by_h5py = str(NumpyDataset.from_hdf5(path, "x", access="library").describe())
+    assert "h5py keeps few decoded chunks" in by_h5py
