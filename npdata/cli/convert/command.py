@@ -32,6 +32,7 @@ from npdata.cli.convert.transfer import MEMORY, Pace, pace, verify_array, write_
 from npdata.cli.output_file import Output, new_output, target_of
 from npdata.runtime.machine import cores, used_by_process
 from npdata.sources.hdf5.chunks.budget import BUDGET_VARIABLE, asked_budget
+from npdata.sources.names import some_of
 
 FORMATS = (NPY, NPZ, HDF5, RAW)
 LEVELS = {"none": None, "gzip": FASTEST, **{f"gzip:{level}": level for level in range(1, 10)}}
@@ -262,9 +263,17 @@ def _report(
                 f"which the copy does not say: its numbers are as stored",
                 file=sys.stderr,
             )
-    if inputs.attributes:
-        count = count_text(inputs.attributes, "attribute")
+    attributes, links, enumerations = inputs.behind
+    if attributes:
+        count = count_text(attributes, "attribute")
         print(f"npdata convert: {count} not copied", file=sys.stderr)
+    for names, what, how in (
+        (links, "link", "not copied"),
+        (enumerations, "enumeration", "copied as numbers, without the names"),
+    ):
+        if names:
+            named = f"{count_text(len(names), what)} {how}: {printable(some_of(names, 5))}"
+            print(f"npdata convert: {named}", file=sys.stderr)
 
 
 def _format(target: Path) -> Format:

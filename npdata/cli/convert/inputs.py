@@ -20,7 +20,8 @@ from npdata.sources.base import Source
 from npdata.sources.concatenated.varied import VariedParts
 from npdata.sources.formats.npz import find_member, npz_members
 from npdata.sources.formats.raw import RawFormat, open_raw
-from npdata.sources.hdf5.catalog import Listed, count_attributes, list_datasets
+from npdata.sources.hdf5.catalog import Listed, list_datasets
+from npdata.sources.hdf5.left_behind import LeftBehind, left_behind
 from npdata.sources.hdf5.open import source_of
 from npdata.sources.many_files.file_list import SEPARATOR, FileList, split_member
 from npdata.sources.many_files.find_files import find_files, is_pattern
@@ -33,12 +34,12 @@ LeftOut: TypeAlias = tuple[str, str]
 
 @dataclass(frozen=True, kw_only=True)
 class Inputs:
-    """The arrays, the `files` that they come from, what was left out, and a count of attributes."""
+    """The arrays, the `files` that they come from, what is left out, and what they leave behind."""
 
     arrays: tuple[Array, ...]
     files: tuple[str, ...]
     left_out: tuple[LeftOut, ...]
-    attributes: int
+    behind: LeftBehind
 
 
 def open_inputs(texts: Sequence[str], raw: RawFormat | None, how: ManyFiles | None) -> Inputs:
@@ -50,7 +51,7 @@ def open_inputs(texts: Sequence[str], raw: RawFormat | None, how: ManyFiles | No
     """
     opened: list[Array | LeftOut] = []
     files: list[str] = []
-    attributes = 0
+    behind = LeftBehind()
     if how is not None and not any(map(_is_many, texts)):
         raise UsageError(
             f"--files is for a folder, or a glob in quotes, which the shell leaves as it is; "
@@ -61,19 +62,19 @@ def open_inputs(texts: Sequence[str], raw: RawFormat | None, how: ManyFiles | No
             array, many = _many(text, raw, how)
             opened.append(array)
             files += many.texts()
-            attributes += _attributes(many)
+            behind = behind.and_of(_left_by(many))
             continue
         found = identified(text, raw)
         opened += _opened(found, raw)
         files.append(found.path)
         if found.format == "hdf5":
-            attributes += count_attributes(found.path, [found.member or ""])
+            behind = behind.and_of(left_behind(found.path, [found.member or ""]))
     arrays = tuple(each for each in opened if isinstance(each, Array))
     left_out = tuple(each for each in opened if not isinstance(each, Array))
     if not arrays:
         reasons = "".join(f"\n  {where}: {why}" for where, why in left_out)
         raise ConvertError(f"{', '.join(texts)}: there is no array to convert{reasons}")
-    return Inputs(arrays=arrays, files=tuple(files), left_out=left_out, attributes=attributes)
+    return Inputs(arrays=arrays, files=tuple(files), left_out=left_out, behind=behind)
 
 
 def _is_many(text: str) -> bool:
@@ -81,17 +82,17 @@ def _is_many(text: str) -> bool:
     return path != "" and (Path(path).is_dir() or is_pattern(path))
 
 
-def _attributes(files: FileList) -> int:
-    """Count the attributes of the HDF5 datasets among the members of files."""
+def _left_by(files: FileList) -> LeftBehind:
+    """Give what the HDF5 datasets among the members of files leave behind."""
     named: dict[str, list[str]] = {}
     for k in range(len(files)):
         if (member := files.member(k)) is not None:
             named.setdefault(files.text(k), []).append(member)
-    return sum(
-        count_attributes(path, members)
-        for path, members in named.items()
-        if identified(path, None).format == "hdf5"
-    )
+    found = LeftBehind()
+    for path, members in named.items():
+        if identified(path, None).format == "hdf5":
+            found = found.and_of(left_behind(path, members))
+    return found
 
 
 def _many(text: str, raw: RawFormat | None, how: ManyFiles | None) -> tuple[Array, FileList]:

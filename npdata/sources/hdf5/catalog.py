@@ -6,16 +6,15 @@ file is followed, and one damaged dataset hides none of the others. No rows are 
 few chunks by which an opening proves its layout.
 """
 
-import contextlib
-import fnmatch
 import glob
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import h5py
 
+from npdata.errors import ExternalDataError
 from npdata.sources.hdf5.examine.examine import Examined, OpenedFile, examine
 from npdata.sources.hdf5.examine.find import find
 from npdata.sources.hdf5.examine.links import (
@@ -24,8 +23,11 @@ from npdata.sources.hdf5.examine.links import (
     is_hard,
     leads_outside,
     parts_of,
+    require_lead_inside,
 )
+from npdata.sources.hdf5.examine.patterns import matched
 from npdata.sources.hdf5.file import H5PY_ERRORS, absolute_path, opened_anew
+from npdata.sources.names import naturally_sorted, refuse_any_depth
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -76,28 +78,20 @@ def dataset_names(path: str) -> list[str]:
         return list(_names(file, path, "").inside)
 
 
-def count_attributes(path: str, names: Iterable[str]) -> int:
-    """Count the attributes of datasets, of groups with all below them, and of what patterns match.
+def dataset_names_like(path: str, pattern: str) -> list[str]:
+    """Give the names of datasets that a pattern matches part by part, in natural order.
 
-    "" is the whole file. What is not there, lies in another file or is damaged counts nothing.
+    A dataset of this very name is meant by it. Raises `FieldError` for `**`, which has no meaning.
+
+    Examples:
+        >>> dataset_names_like("d.h5", "[xy]")
+        ['x', 'y']
     """
     with opened_anew(absolute_path(path), None) as file:
-        return sum(_attributes(file, path, name) for name in names)
-
-
-def _attributes(file: h5py.File, path: str, name: str) -> int:
-    counts = []
-    with contextlib.suppress(*H5PY_ERRORS):
-        if name and leads_outside(file, name):
-            return 0
-        if name and encoded(name) not in file and glob.has_magic(name):
-            found = _matching(file, path, "/".join(parts_of(name))).inside
-            return sum(len(file[encoded(each)].attrs) for each in found if found[each])
-        item = file[encoded(name or "/")]
-        counts.append(len(item.attrs))
-        if isinstance(item, h5py.Group):
-            item.visititems(lambda _, below: counts.append(len(below.attrs)))
-    return sum(counts)
+        if _is_link(file, pattern):
+            return [pattern]
+        refuse_any_depth(pattern)
+        return [name for name, kind in _kinds(file, pattern) if kind != h5py.h5g.GROUP]
 
 
 class _Names(NamedTuple):
@@ -119,7 +113,7 @@ def _names(file: h5py.File, path: str, name: str) -> _Names:
     try:
         item = file[encoded(name)]
     except H5PY_ERRORS:
-        if glob.has_magic(name) and (found := _matching(file, path, name)).inside:
+        if glob.has_magic(name) and (found := matching(file, path, name)).inside:
             return found
         if not is_hard(file.id, name):
             find(file, name, f"{path}::{name}")
@@ -152,11 +146,11 @@ def _names_below(group: h5py.Group, above: str, path: str) -> _Names:
         group.id.links.visit(visit_link, info=True)
     except H5PY_ERRORS as error:
         fault = f"the groups of {path} cannot all be read: {error}; it is damaged"
-    lost = (above + decoded(each) for each in links if _is_lost(file, group, above, each))
+    lost = (above + decoded(each) for each in links if is_lost(file, group, above, each))
     return _Names(dict.fromkeys(datasets, True) | dict.fromkeys(lost, False), fault)
 
 
-def _is_lost(file: h5py.File, group: h5py.Group, above: str, below: bytes) -> bool:
+def is_lost(file: h5py.File, group: h5py.Group, above: str, below: bytes) -> bool:
     """Tell whether a link of a group, which is no hard one, leads out of the file or nowhere."""
     try:
         return leads_outside(file, above + decoded(below)) or group.get(below) is None
@@ -164,16 +158,45 @@ def _is_lost(file: h5py.File, group: h5py.Group, above: str, below: bytes) -> bo
         return True  # in a circle
 
 
-def _matching(file: h5py.File, path: str, pattern: str) -> _Names:
+def matching(file: h5py.File, path: str, pattern: str) -> _Names:
     """Give the names that match a pattern part by part, or lie below one that does."""
-    names = _names_below(file["/"], "", path)
-    parts = pattern.count("/") + 1
+    names, fault = dict[str, bool](), None
+    for name, kind in _kinds(file, pattern):
+        if kind == h5py.h5g.GROUP:
+            below = _names_below(file[encoded(name)], f"{name}/", path)
+            names |= below.inside
+            fault = fault or below.fault
+        else:
+            names[name] = kind is not None
+    return _Names(names, fault)
 
-    def matches(name: str) -> bool:
-        own = name.split("/")[:parts]
-        return len(own) == parts and fnmatch.fnmatchcase("/".join(own), pattern)
 
-    return names._replace(inside={n: inside for n, inside in names.inside.items() if matches(n)})
+def _kinds(file: h5py.File, pattern: str) -> Iterator[tuple[str, int | None]]:
+    """Give the names that match a pattern, and what each is: a group or a dataset of HDF5.
+
+    None for what a link has in another file, or leads to nowhere.
+    """
+    inside: set[tuple[str, ...]] = set()
+    for each in naturally_sorted(matched(file, parts_of(pattern), glob.has_magic)):
+        name = each.strip("/")
+        try:
+            require_lead_inside(file, name, inside)
+            kind = h5py.h5g.get_objinfo(file.id, encoded(name)).type
+        except ExternalDataError:
+            yield name, None
+        except H5PY_ERRORS:
+            if _is_link(file, name):
+                yield name, None
+        else:
+            if kind in (h5py.h5g.GROUP, h5py.h5g.DATASET):
+                yield name, kind
+
+
+def _is_link(file: h5py.File, name: str) -> bool:
+    try:
+        return bool(file.id.links.exists(encoded(name)))
+    except H5PY_ERRORS:
+        return False
 
 
 def _listed(opened: OpenedFile, name: str, *, inside: bool) -> Listed:

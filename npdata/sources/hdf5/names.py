@@ -6,8 +6,6 @@ where there is nothing, the error lists what is there.
 """
 
 import contextlib
-import fnmatch
-import os
 from collections import Counter
 from collections.abc import Iterable, Sequence, Set
 
@@ -21,8 +19,9 @@ from npdata.sources.hdf5.anndata.encoded_groups import open_encoded
 from npdata.sources.hdf5.anndata.genes import Genes
 from npdata.sources.hdf5.examine.examine import OpenedFile
 from npdata.sources.hdf5.examine.find import lost
-from npdata.sources.hdf5.examine.links import encoded, leads_outside, require_inside
+from npdata.sources.hdf5.examine.links import encoded, leads_outside
 from npdata.sources.hdf5.examine.many_groups import look_at_groups
+from npdata.sources.hdf5.examine.patterns import matched
 from npdata.sources.hdf5.file import AUTO, Hdf5Options, Locking, absolute_path, opened_anew
 from npdata.sources.hdf5.groups import GroupsSource
 from npdata.sources.hdf5.open import open_datasets, open_hdf5, open_labels
@@ -166,9 +165,8 @@ def _expanded(file: h5py.File, path: str, pattern: str, options: Hdf5Options) ->
     refuse_any_depth(pattern)
     parts = [part for part in pattern.split("/") if part]
     last = max(k for k, part in enumerate(parts) if _is_pattern(part))
-    found = [""]
-    for part in parts[: last + 1]:
-        found = [below for above in found for below in _below(file, above, part, options)]
+    outside = options.allow_external
+    found = matched(file, parts[: last + 1], _is_pattern, allow_external=outside)
     rest = "/".join(parts[last + 1 :])
     if rest:
         found = [each for each in found if not _is_dataset(file, each)]
@@ -177,17 +175,6 @@ def _expanded(file: h5py.File, path: str, pattern: str, options: Hdf5Options) ->
             f"{path} has no group that matches {pattern!r}; {lost(file, pattern)}"
         )
     return [f"{each}/{rest}" if rest else each for each in naturally_sorted(found)]
-
-
-def _below(file: h5py.File, above: str, part: str, options: Hdf5Options) -> list[str]:
-    """Give the names in the group `above` that match `part`; without a wildcard it is one."""
-    if not _is_pattern(part):
-        return [f"{above}/{part}"]
-    if not options.allow_external:
-        require_inside(file, above)
-    group = file.get(encoded(above or "/"))
-    names = [*map(os.fsdecode, group)] if isinstance(group, h5py.Group) else []
-    return [f"{above}/{each}" for each in fnmatch.filter(names, part)]
 
 
 def _is_dataset(file: h5py.File, name: str) -> bool:

@@ -19,7 +19,7 @@ from npdata.arrays.indexing import is_scalar
 from npdata.errors import FieldError, FormatError, MemberNotFoundError, UnsupportedSourceError, an
 from npdata.sources.formats.foreign import refuse_foreign
 from npdata.sources.formats.npz import npz_members
-from npdata.sources.hdf5.catalog import dataset_names
+from npdata.sources.hdf5.catalog import dataset_names, dataset_names_like
 from npdata.sources.many_files.file_list import SEPARATOR, FileList, searched_from, split_member
 from npdata.sources.names import naturally_sorted, refuse_any_depth, some_of
 from npdata.sources.paths import SUFFIXES, require_local
@@ -228,7 +228,9 @@ def _with_members(paths: list[str], member: str | None) -> Names:
 
 def _members(path: str, pattern: str) -> list[str]:
     pattern = pattern.strip("/")
-    known = _all_members(path)
+    if not _is_npz(path):
+        return dataset_names_like(path, pattern)
+    known = npz_members(path)
     if pattern in known:
         return [pattern]
     refuse_any_depth(pattern)
@@ -240,7 +242,11 @@ def _members(path: str, pattern: str) -> list[str]:
 
 
 def _all_members(path: str) -> Sequence[str]:
-    return npz_members(path) if path.lower().endswith(".npz") else dataset_names(path)
+    return npz_members(path) if _is_npz(path) else dataset_names(path)
+
+
+def _is_npz(path: str) -> bool:
+    return path.lower().endswith(".npz")
 
 
 def is_pattern(text: str) -> bool:

@@ -249,6 +249,34 @@ def test_attributes_of_all_that_a_pattern_or_a_glob_matches_are_counted(
         assert f"{attributes} attributes not copied" in capsys.readouterr().err
 
 
+def test_other_names_of_arrays_and_names_of_numbers_are_said_to_be_lost(
+    in_folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    colors = h5py.enum_dtype({"red": 0, "blue": 1}, basetype="i1")
+    with h5py.File("d.h5", "w") as file:
+        file.create_dataset("group/color", data=np.array([0, 1, 1], "i1"), dtype=colors)
+        file["flag"] = np.array([True, False])  # an enumeration that NumPy has
+        file["again"] = file["group/color"]
+        file["other"] = file["group"]
+        file["group/away"] = h5py.SoftLink("/flag")
+        file["group/lost"] = h5py.SoftLink("/nothing")
+    lost = {
+        "d.h5": ["'again'", "'group/away'", "'group/color'", "'other'"],
+        "d.h5::group": ["'group/away'", "'group/color'"],
+        "d.h5::g*": ["'group/color'"],
+        "d.h5::flag": [],
+    }
+    for source, names_lost in lost.items():
+        assert convert(source, "c.npz", "--force") == 0
+        said = [
+            name
+            for line in capsys.readouterr().err.splitlines()
+            if "not copied" in line or "without the names" in line
+            for name in line.partition(": ")[2].partition(": ")[2].split(", ")
+        ]
+        assert sorted(said) == names_lost, source
+
+
 def test_what_numbers_stand_for_is_named_where_the_copy_loses_it(
     in_folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 import npdata
 from npdata.cli.files import files_of
-from npdata.errors import FieldError, FormatError, MemberNotFoundError
+from npdata.errors import ExternalDataError, FieldError, FormatError, MemberNotFoundError
 from npdata.sources.many_files.file_list import FileList, compressed, decompressed
 from npdata.sources.many_files.find_files import find_files
 from npdata.sources.names import matched_by, natural_key, naturally_sorted, some_of
@@ -234,6 +234,44 @@ def test_a_name_with_wildcards_that_is_there_is_that_dataset(tmp_path: Path, fun
     for name, value in (("a**b", 0), ("a*c", 1)):
         rows = npdata.NumpyDataset(f"{path}::{name}")[:].tolist()
         assert function(f"{path}::{name}")[:].flatten().tolist() == rows == [value, value]
+
+
+def test_an_array_with_several_names_is_found_under_each(tmp_path: Path) -> None:
+    with h5py.File(tmp_path / "d.h5", "w") as file:
+        for k in range(3):
+            file[f"demo/{k}/x"] = np.full(2, k)
+        file["a"] = file["demo/0/x"]  # a name that comes before
+        file["best"] = file["demo/2"]
+        file["demo/3"] = h5py.SoftLink("/best")
+        file["demo/empty/y"] = 1
+    members = find_files(f"{tmp_path}/d.h5::demo/*/x")
+    assert [name.rpartition("::")[2] for name in members] == [f"demo/{k}/x" for k in range(4)]
+    assert npdata.stack(f"{tmp_path}/d.h5::demo/*/x")[:].tolist() == [
+        [0, 0],
+        [1, 1],
+        [2, 2],
+        [2, 2],
+    ]
+    assert npdata.stack(f"{tmp_path}/d.h5::*")[:].tolist() == [[0, 0]]
+
+
+@pytest.mark.parametrize(
+    ("link", "error", "message"),
+    [
+        (h5py.ExternalLink("other.h5", "/x"), ExternalDataError, "'other.h5'"),
+        (h5py.SoftLink("/nothing"), MemberNotFoundError, "leads nowhere"),
+    ],
+    ids=["to another file", "to nothing"],
+)
+def test_a_name_that_leads_to_no_array_of_the_file_is_refused(
+    link: Any, error: type[Exception], message: str, tmp_path: Path
+) -> None:
+    for path, name in (("d.h5", "x1"), ("groups.h5", "demo/1/x")):
+        with h5py.File(tmp_path / path, "w") as file:
+            file[name.replace("1", "0")] = np.arange(2)
+            file[name] = link
+        with pytest.raises(error, match=message):
+            npdata.stack(f"{tmp_path}/{path}::{name.replace('1', '*')}")
 
 
 def test_members_are_found_whatever_the_case_of_the_suffix(tmp_path: Path) -> None:
