@@ -214,7 +214,15 @@ def _named_in(path: str) -> Names:
 def _with_members(paths: list[str], member: str | None) -> Names:
     if member is None or not glob.has_magic(member):
         return [(path, member) for path in paths]
-    found: Names = [(path, each) for path in paths for each in _members(path, member)]
+    inside = {path: _members(path, member) for path in paths}
+    found: Names = [(path, each) for path, members in inside.items() for each in members]
+    without = [path for path, members in inside.items() if not members]
+    if found and without:
+        more = f", nor of {len(without) - 1} more files" if len(without) > 1 else ""
+        raise MemberNotFoundError(
+            f"no member of {without[0]} matches {member!r}{more}, and those of {found[0][0]} do; "
+            f"give the files that have some as a list, [{found[0][0] + SEPARATOR + member!r}, ...]"
+        )
     if not found:
         table, dot, column = member.rpartition(".")
         records = dot and any(_members(path, table) for path in paths)

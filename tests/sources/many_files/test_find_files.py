@@ -236,6 +236,17 @@ def test_a_name_with_wildcards_that_is_there_is_that_dataset(tmp_path: Path, fun
         assert function(f"{path}::{name}")[:].flatten().tolist() == rows == [value, value]
 
 
+def test_a_file_in_which_nothing_matches_is_named_beside_others(tmp_path: Path) -> None:
+    for name, member in (("a", "scan_1"), ("b", "other"), ("c", "none"), ("d", "scan_2")):
+        with h5py.File(tmp_path / f"{name}.h5", "w") as file:
+            file[member] = np.arange(2)
+    with pytest.raises(MemberNotFoundError, match=r"of \S+b.h5 matches 'scan_\*', nor of 1 more"):
+        npdata.stack(f"{tmp_path}/*.h5::scan_*")
+    with pytest.raises(MemberNotFoundError, match=r"as a list, \['\S+a.h5::scan_\*', ...\]"):
+        npdata.concatenate(tmp_path / "[ab].h5::scan_*")
+    assert len(npdata.stack([f"{tmp_path}/{name}.h5::scan_*" for name in "ad"])) == 2
+
+
 def test_an_array_with_several_names_is_found_under_each(tmp_path: Path) -> None:
     with h5py.File(tmp_path / "d.h5", "w") as file:
         for k in range(3):
