@@ -142,6 +142,11 @@ def _taken_for_borders(array: Ints, rows: int) -> str:
         )
     if array.sum() == rows:
         return f"; if they are lengths ({rows} rows together), give borders=np.cumsum(lengths)"
+    if array.size and array[-1] == rows - 1:
+        return (
+            f"; if they are last rows, as np.flatnonzero(dones) gives, with {rows - 1} the last of "
+            "all, give borders=last_rows + 1"
+        )
     return ""
 
 

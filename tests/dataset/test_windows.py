@@ -225,6 +225,17 @@ def test_borders_that_may_be_lengths_are_named_where_they_are_given() -> None:
     assert len(ds.windows(2, borders=[3, 5, 8])) == len(ds.windows(2, borders=[0, 3, 5])) == 5
 
 
+def test_borders_that_may_be_last_rows_are_doubted_and_cured_as_said() -> None:
+    done = np.isin(np.arange(9), [2, 5, 8])
+    ds, last_rows = NumpyDataset(np.arange(9)), np.flatnonzero(done)
+    cure = r"if they are last rows, .* with 8 the last of all, give borders=last_rows \+ 1; if not"
+    with pytest.warns(npdata.errors.BordersWarning, match=cure):
+        assert len(ds.windows(2, borders=last_rows)) == 1 + 2 + 2
+    assert ds.windows(3, borders=last_rows + 1)[:].tolist() == [[0, 1, 2], [3, 4, 5], [6, 7, 8]]
+    for of_first_rows in ([2, 5, 8, 9], [0, 2, 5, 8], [2, 5, 7]):
+        assert len(ds.windows(2, borders=of_first_rows)) in (5, 6)
+
+
 @pytest.mark.parametrize("shift", [0, 1], ids=["of last rows", "of first rows"])
 def test_flags_of_a_recording_of_one_row_are_doubted_too(shift: int) -> None:
     done = np.roll(np.isin(np.arange(40), [9, 21, 22, 39]), shift).astype(np.int64)
@@ -414,7 +425,7 @@ def test_windows_that_share_rows_are_not_split_at_random(how: dict[str, Any]) ->
             windows.split(**how)
     with pytest.raises(FieldError, match=r"range\(cut \+ 1, len"):
         ds.windows(4, stride=3).split(**how)
-    for windows in (ds.windows(4, stride=4), ds.windows(4, borders=range(4, ROWS, 4))):
+    for windows in (ds.windows(4, stride=4), ds.windows(4, borders=[*range(4, ROWS, 4), ROWS])):
         # A part is rows, or with folds a pair of them, of different lengths.
         parts = [np.hstack(part) for part in windows.split(**how)]
         assert set(np.concatenate(parts).tolist()) == set(range(len(windows)))
