@@ -24,7 +24,7 @@ from npdata.dataset.ragged_form import RaggedForm, marked
 from npdata.dataset.stacking import stack_samples, take_apart
 from npdata.dataset.transforms import Bound, Transform, transformed_batch
 from npdata.dataset.varied_field import Varied
-from npdata.errors import FieldError, MaskLostError
+from npdata.errors import FieldError, MaskLostError, UnequalShapesError
 from npdata.runtime.made_once import made_once
 
 
@@ -149,7 +149,12 @@ class Batch(list[Any]):
         values, form = self._values, self.form
         if values is None or (self._length and Varied in map(type, values)):
             samples = list(map(form.marked, self._untransformed()))
-            result: Any = stack_samples(samples, self.rows)
+            try:
+                result: Any = stack_samples(samples, self.rows)
+            except UnequalShapesError as error:
+                if values is not None:
+                    error.add_note("ragged='list' of the dataset gives a list of its samples")
+                raise
         elif not form.is_tuple:
             result = form.build(values)
         elif list in map(type, values):

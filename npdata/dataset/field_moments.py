@@ -27,7 +27,7 @@ from npdata.dataset.progress import Bar
 from npdata.dataset.ragged_field import RaggedField
 from npdata.dataset.rows_field import RowsField
 from npdata.dataset.sparse_field import SparseField
-from npdata.dataset.varied_field import Varied, VariedField
+from npdata.dataset.varied_field import VariedField
 from npdata.errors import FieldError
 from npdata.runtime.machine import cores
 from npdata.runtime.shared_calls import shared_calls
@@ -152,7 +152,7 @@ def _pieces(rows: _Pass, keep_axes: KeepAxes) -> Generator[Piece, None, None]:
         rows.prepare(k)
         found: Piece = {}
         value = rows.value(k, memory.scratch)
-        if isinstance(value, Varied):
+        if isinstance(field, VariedField):
             value = _end_to_end(value, field, keep_axes, rows.first)
         for label, array in _arrays(field.label, value):
             array = _known(array, field.missing)
@@ -172,7 +172,7 @@ def _pieces(rows: _Pass, keep_axes: KeepAxes) -> Generator[Piece, None, None]:
 
 
 def _end_to_end(
-    samples: Varied, field: Field, keep_axes: KeepAxes, first: tuple[int, ...]
+    samples: list[Tensor], field: Field, keep_axes: KeepAxes, first: tuple[int, ...]
 ) -> Tensor:
     """Lay the values of samples of different shapes end to end, apart in the axes to keep.
 

@@ -71,7 +71,8 @@ class NumpyDataset(FromFiles, Splits, WithStatistics, Dataset[Any]):
         ragged: the form of a batch of samples of different lengths (`npdata.ragged`, HDF5 datasets
             of variable length): "padded" (the default) gives `Padded` values and lengths, "jagged"
             a nested tensor of torch's jagged layout, "list" a list of tensors, and "stacked" one
-            tensor of samples that `transform` brings to one shape.
+            tensor of samples that `transform` brings to one shape. The last two also take samples
+            that differ in other axes, as images of different sizes.
         padding: the number that "padded" fills up with. Default: 0.
         layout: the form of a batch of sparse rows (`npdata.csr`, `"cells.h5ad::X"`): "dense" (the
             default), or "csr", a tensor of torch's layout.

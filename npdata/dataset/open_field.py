@@ -11,7 +11,7 @@ from npdata.dataset.arguments import OPTIONS, as_field, may_be_option, meant_by,
 from npdata.dataset.field import Field
 from npdata.dataset.paired_rows import require_one_length, require_paired_rows
 from npdata.dataset.ragged_field import RaggedField
-from npdata.dataset.ragged_form import RaggedForm
+from npdata.dataset.ragged_form import LIST, RaggedForm
 from npdata.dataset.rows_field import RowsField
 from npdata.dataset.sparse_field import SparseField
 from npdata.dataset.varied_field import VariedField
@@ -115,7 +115,7 @@ def _asked_of(field: Field, asked: Mapping[str, Any]) -> dict[str, Any]:
         own["padding"] = field.form.padding
     if form is asked["padding"] is None:
         if isinstance(field, VariedField):
-            own["ragged"] = "stacked"
+            own["ragged"] = "stacked" if field.form is None else "list"
         elif isinstance(field, RaggedField):
             own["ragged"] = form = field.form.form
             own["padding"] = field.form.padding if form == "padded" else None
@@ -133,7 +133,8 @@ def _field_over(label: str | int, source: Source, asked: Mapping[str, Any]) -> F
     if isinstance(source, SparseSource) and _layout(asked["layout"], source) == "csr":
         return SparseField(label, source, asked["dtype"])
     if isinstance(source, PiecesSource):
-        return VariedField(label, source, asked["dtype"])
+        listed = LIST if _is(asked["ragged"], "list") else None
+        return VariedField(label, source, asked["dtype"], listed)
     return RowsField(label, source, asked["dtype"])
 
 
@@ -141,7 +142,7 @@ def _require_asked_for(label: str | int, source: VariedParts, asked: Mapping[str
     """Raise `FieldError` for rows of different shapes, which may be a mistake, unless asked for."""
     if asked["ragged"] is asked["padding"] is None:
         require_row_kinds(source.parts)
-    if not isinstance(source, RaggedSource) and not _asks_to_stack(asked["ragged"]):
+    if not isinstance(source, RaggedSource) and not _takes_any(asked["ragged"]):
         option = "padding" if asked["ragged"] is None else "ragged"
         raise FieldError(
             f"{option}={asked[option]!r:.60} is for {DIFFERENT}, and field {label!r} "
@@ -151,10 +152,13 @@ def _require_asked_for(label: str | int, source: VariedParts, asked: Mapping[str
 
 def _shapes(label: str | int) -> str:
     """Say that samples have other shapes, and how they are asked for."""
-    form = "'stacked'" if isinstance(label, int) else f"{{{label!r}: 'stacked'}}"
+    form, other = (
+        repr(each) if isinstance(label, int) else repr({label: each})
+        for each in ("stacked", "list")
+    )
     return (
         "samples that differ in more than their first axis; a transform= brings them to one "
-        f"shape, and ragged={form} stacks them"
+        f"shape, and ragged={form} stacks them; with ragged={other} a batch is a list"
     )
 
 
@@ -173,7 +177,7 @@ def _of_own_lengths(
             continue
         own = {option: each[k] for option, each in asked.items()} | {"dtype": field.asked}
         # Rows of one shape are stacked as they are.
-        if not (_asks_to_stack(own["ragged"]) and isinstance(field.source, ConcatSource)):
+        if not (_is(own["ragged"], "stacked") and isinstance(field.source, ConcatSource)):
             made[k] = _field_over(field.label, _with_lengths(field.source), own)
     return tuple(made)
 
@@ -199,8 +203,13 @@ def _with_lengths(source: Source) -> Source:
     return RaggedRowParts([source], source.paths)
 
 
-def _asks_to_stack(form: object) -> bool:
-    return isinstance(form, str) and form == "stacked"
+def _is(given: object, form: str) -> bool:
+    return isinstance(given, str) and given == form
+
+
+def _takes_any(form: object) -> bool:
+    """Whether a batch of this form may be of samples that differ in more than their first axis."""
+    return _is(form, "stacked") or _is(form, "list")
 
 
 def _layout(asked: Any, source: SparseSource) -> str | None:
@@ -225,17 +234,17 @@ def _holds(source: Source, kind: type[Source] | tuple[type[Source], ...]) -> boo
 def _require_heeded(
     fields: Sequence[Field], options: Mapping[str, Any], forms: Sequence[Any]
 ) -> None:
-    stacked = {
+    of_any_shape = {
         field.label
         for field, form in zip(fields, forms, strict=True)
-        if _asks_to_stack(form)
-        and (isinstance(field.source, PiecesSource) or _has_lengths(field.source))
+        if (_takes_any(form) and isinstance(field.source, PiecesSource))
+        or (_is(form, "stacked") and _has_lengths(field.source))
     }
     for option, (kind, what) in KINDS.items():
         value = options[option]
         heeding = {field.label for field in fields if isinstance(field.source, kind)}
         if option == "ragged":
-            heeding |= stacked
+            heeding |= of_any_shape
         if isinstance(value, Mapping):
             lost = [label for label in value if label not in heeding]
         else:

@@ -25,7 +25,7 @@ from npdata.errors import FieldError
 
 Form = Literal["padded", "jagged", "list", "stacked"]
 FORMS: tuple[Form, ...] = ("padded", "jagged", "list", "stacked")
-"""The last has samples that a transform brings to one shape: those of a `VariedField`."""
+"""The last has samples that a transform brings to one shape, and a list may be of any shapes."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,7 +63,7 @@ class RaggedForm:
         return cls(padding=padding)
 
 
-SPARSE = RaggedForm(form="csr")
+SPARSE, LIST = RaggedForm(form="csr"), RaggedForm(form="list")
 
 
 def batch_of(
@@ -157,13 +157,15 @@ def form_of(sample: Any) -> RaggedForm | None:
 
 
 def _collate(samples: Sequence[Any], *, collate_fn_map: Any = None) -> Any:
-    """Make a batch of samples, equal in all axes but the first.
+    """Make a batch of samples, equal in all axes but the first; a list is of any.
 
     For "csr" they are rows of one length; others, as a transform may give them, stay dense. Numbers
     that a transform made of samples, as their means, have no lengths and are stacked.
     """
     form = form_of(samples[0])
     tensors = [x if isinstance(x, Tensor) else torch.from_numpy(x) for x in samples]
+    if form is not None and form.form == "list" and tensors[0].dim():
+        return [x.as_subclass(Tensor) for x in tensors]
     if form is None or form == SPARSE or not tensors[0].dim():
         rows = torch.stack(tensors)
         return sparse_of(rows) if form == SPARSE and rows.dim() == 2 else rows

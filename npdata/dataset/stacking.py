@@ -16,7 +16,7 @@ from npdata.arrays.dtypes import Ints
 from npdata.dataset.batch_memory import LARGE_BYTES, batch_memory
 from npdata.dataset.field import rows_of
 from npdata.dataset.padded import Padded
-from npdata.dataset.ragged_form import SPARSE, RaggedForm, form_of, marked
+from npdata.dataset.ragged_form import LIST, SPARSE, RaggedForm, form_of, marked
 from npdata.errors import BatchTransformError, FieldError, UnequalShapesError
 
 
@@ -157,8 +157,9 @@ def _difference(samples: Sequence[Any], rows: Ints | None) -> str | None:
 
 
 def _leaves(sample: Any, path: str = "") -> list[tuple[str, tuple[int, ...]]]:
-    if form_of(sample) not in (None, SPARSE):
-        return [(path, tuple(sample.shape[1:]))]
+    form = form_of(sample)
+    if form not in (None, SPARSE):
+        return [(path, () if form == LIST else tuple(sample.shape[1:]))]
     if isinstance(sample, torch.Tensor) or hasattr(sample, "shape"):
         return [(path, tuple(sample.shape))]
     if isinstance(sample, Mapping):

@@ -1,7 +1,8 @@
-"""A field of samples of different shapes, which a transform brings to one shape.
+"""A field of samples of different shapes: a list in a batch, or stacked behind a transform.
 
-Idea: each sample is a tensor of its own, and a batch a list of them, which no collate stacks.
-Invariant: the values are those of the source; nothing is padded or cropped here.
+Idea: each sample is a tensor of its own. Those that a transform is to change are no batch yet, and
+are stacked behind it. Invariant: the values are those of the source; nothing is padded or cropped
+here.
 """
 
 from typing import Any
@@ -12,23 +13,35 @@ from npdata.arrays.convert import ArrayLayout, Conversion, apply, as_tensor, dec
 from npdata.arrays.dtypes import Ints
 from npdata.dataset.batch_memory import Allocate
 from npdata.dataset.field import Field
+from npdata.dataset.ragged_form import RaggedForm
 from npdata.errors import ConversionError
 from npdata.runtime.made_once import made_once
+from npdata.sources.base import Source
 from npdata.sources.concatenated.varied import VariedParts
 from npdata.sources.ragged import PiecesSource, RaggedSource
 
 
 class Varied(list[Any]):
-    """Tensors of different shapes, one for each sample of a batch."""
+    """Tensors of different shapes, one for each sample, which are to be stacked."""
 
 
 class VariedField(Field):
-    """Samples of different shapes as tensors; raises `ConversionError` where there are none."""
+    """Samples of different shapes as tensors; raises `ConversionError` where there are none.
+
+    `form` is that of a list, or None where a transform brings them to one shape.
+    """
 
     source: PiecesSource
 
-    def __init__(self, label: str | int, source: PiecesSource, dtype: object = None) -> None:
+    def __init__(
+        self,
+        label: str | int,
+        source: PiecesSource,
+        dtype: object = None,
+        form: RaggedForm | None = None,
+    ) -> None:
         super().__init__(label, source, dtype)
+        self.form = form
         if self.conversion.action not in ("copy", "view"):
             raise self.refused(f"its values are {source.values_dtype}: {self.conversion.reason}")
         self.require_times()
@@ -53,15 +66,21 @@ class VariedField(Field):
         """Whether the source gives views of its data, which a transform must not change."""
         return isinstance(self.source, RaggedSource) and self.source.pieces_layout is not None
 
-    def stack(self, indices: Ints, allocate: Allocate) -> Varied:
+    def over(self, source: Source) -> "VariedField":
+        """Give a field of the same form over another source of arrays."""
+        assert isinstance(source, PiecesSource)  # as all that are made of this one
+        return VariedField(self.label, source, self.asked, self.form)
+
+    def stack(self, indices: Ints, allocate: Allocate) -> list[Any]:
         """Give the samples, each a tensor of memory of its own."""
         self.source.check()
         pieces = self.source.pieces(indices)
         try:
             if self._views:
-                samples = Varied(as_tensor(piece, copy=True, dtype=self.asked) for piece in pieces)
+                made = (as_tensor(piece, copy=True, dtype=self.asked) for piece in pieces)
             else:
-                samples = Varied(apply(self.conversion, piece) for piece in pieces)
+                made = (apply(self.conversion, piece) for piece in pieces)
+            samples = list(made) if self.form else Varied(made)
         except ConversionError as error:
             raise self.lost(error) from None
         self.source.check()

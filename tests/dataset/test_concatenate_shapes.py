@@ -44,6 +44,8 @@ def test_rows_of_other_shapes_are_taken_where_that_is_asked_for(kind: str, tmp_p
     for options in ({}, {"transform": first_four}):
         with pytest.raises(errors.FieldError, match=r"no one field; ragged='stacked' takes"):
             npdata.concatenate(files, **options)
+    listed = npdata.concatenate(files, ragged="list")
+    assert [each.tolist() for each in listed[[3, 0]]] == [listed[3].tolist(), listed[0].tolist()]
     ds = npdata.concatenate(files, ragged="stacked", transform=first_four)
     wanted = np.concatenate([array[:, :, :4] for array in SLICES])
     assert ds[[5, 0, 3, 0]].tolist() == wanted[[5, 0, 3, 0]].tolist()
@@ -115,7 +117,7 @@ def test_files_of_one_length_are_taken_before_rows_of_one_length(tmp_path: Path)
     assert batch["row"].tolist() == [[1, 1]]
 
 
-@pytest.mark.parametrize("options", [{"ragged": "padded"}, {"ragged": "list"}, {"padding": 0}])
+@pytest.mark.parametrize("options", [{"ragged": "padded"}, {"ragged": "jagged"}, {"padding": 0}])
 def test_each_field_of_different_shapes_is_asked_for(options: Any, tmp_path: Path) -> None:
     for k in range(3):
         np.save(tmp_path / f"slice-{k}.npy", SLICES[k][:1])

@@ -24,6 +24,17 @@ from npdata import NumpyDataset, errors
 COUNT = 37
 
 
+def negated(sample: dict[str, Any]) -> dict[str, Any]:
+    return {**sample, "x": -sample["x"]}
+
+
+def same_list(made: Any, wanted: list[torch.Tensor]) -> bool:
+    """Whether it is a plain list of plain tensors that are the same."""
+    assert type(made) is list
+    assert {type(each) for each in made} == {torch.Tensor}
+    return len(made) == len(wanted) and all(map(torch.equal, made, wanted))
+
+
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Numbered arrays of one shape, as files of every format."""
@@ -276,6 +287,40 @@ class TestShapesThatDiffer:
             npdata.collate(npdata.stack(ragged, ragged="stacked").__getitems__([0, 2]))
         with pytest.raises(errors.FieldError, match="with ragged='stacked', which pads nothing"):
             npdata.stack(ragged, ragged="stacked", padding=1)
+
+    @pytest.mark.parametrize("transform", [None, torch.neg])
+    def test_otherwise_are_a_list_where_that_is_asked_for(
+        self, transform: Any, tmp_path: Path
+    ) -> None:
+        arrays = [np.full((3, 2 + k % 3, 5 - k), k, np.int16) for k in range(5)]
+        for k, array in enumerate(arrays):
+            np.save(tmp_path / f"{k}.npy", array)
+        wanted = [-torch.from_numpy(a) if transform else torch.from_numpy(a) for a in arrays]
+        alone = npdata.stack(tmp_path, ragged="list", transform=transform)
+        fields = {"x": npdata.stack(tmp_path), "y": np.arange(5)}
+        named = NumpyDataset(fields, ragged={"x": "list"}, transform=transform and negated)
+        chosen = NumpyDataset(x=Subset(npdata.stack(tmp_path, ragged="list"), [4, 4, 0]))
+        assert same_list(chosen[:]["x"], [torch.from_numpy(arrays[k]) for k in (4, 4, 0)])
+        for ds in (alone, pickle.loads(pickle.dumps(alone)), NumpyDataset(alone.fields[0])):
+            assert same_list(npdata.collate(ds.__getitems__([3, 0]))[:1], [ds[3]])
+        for options in ({}, {"num_workers": 1, "multiprocessing_context": "fork"}):
+            for collate in (None, npdata.collate):
+                batches = [*DataLoader(named, 2, collate_fn=collate, **options)]
+                assert [batch["y"].tolist() for batch in batches] == [[0, 1], [2, 3], [4]]
+                assert same_list([x for batch in batches for x in batch["x"]], wanted)
+        for options in ({"num_threads": 0}, {"num_threads": 1}, {"device": "cpu"}):
+            for batch in npdata.Loader(named, 2, shuffle=True, **options):
+                assert same_list(batch["x"], [wanted[k] for k in batch["y"]])
+        assert named.windows({"y": 2})[0]["x"].tolist() == wanted[0].tolist()
+        with pytest.raises(errors.FieldError, match=r"with ragged=\{'x': 'list'\} a batch is"):
+            NumpyDataset(fields, ragged={"x": "padded"})
+
+    def test_without_a_form_the_error_says_how_a_batch_is_a_list(self, tmp_path: Path) -> None:
+        for k in (2, 3):
+            np.save(tmp_path / f"{k}.npy", np.zeros((4 - k, k)))
+        with pytest.raises(errors.UnequalShapesError) as caught:
+            next(iter(npdata.Loader(npdata.stack(tmp_path), 2)))
+        assert "ragged='list' of the dataset gives a list" in caught.value.__notes__[0]
 
     def test_otherwise_a_transform_brings_to_one(self, tmp_path: Path) -> None:
         shapes = [(2, 3), (3, 2), (4, 4)]

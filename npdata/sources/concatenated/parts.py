@@ -26,6 +26,7 @@ _DTYPES = (
 _PACKINGS = "the same number means different things in them, so write them decoded"
 _SHAPES = (
     "ragged='stacked' takes samples of different shapes that a transform= brings to one, "
+    "ragged='list' gives each by itself in a batch, "
     "ragged='padded' pads those that differ in their first axis alone, npdata.stack(paths) makes "
     "each file a sample, and sum(npdata.NumpyDataset(path, axis=1) for path in paths) lays arrays "
     "end to end that differ along axis 1 alone"
