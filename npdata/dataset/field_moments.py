@@ -195,7 +195,8 @@ def _end_to_end(
                 f"{tuple(sample.shape)}, and only axes in which all are alike have figures of "
                 "their own; without keep_axes there is one for all"
             )
-        laid.append(sample.permute(*others, *kept).reshape(-1, *ends))
+        apart = math.prod(sample.shape[k] for k in others)
+        laid.append(sample.permute(*others, *kept).reshape(apart, *ends))
     return torch.cat(laid)
 
 
@@ -254,17 +255,17 @@ def _over(
     field: Field, label: str | int, shape: Sequence[int], asked: tuple[int, ...]
 ) -> tuple[int, ...]:
     """Give the axes of a stacked value to sum up over: all but those of a sample to keep."""
-    if isinstance(field, RaggedField):
-        if 0 in asked:
-            raise FieldError(f"keep_axes=0 of field {label!r}: its samples differ in it")
-        asked = tuple(axis - 1 if axis > 0 else axis for axis in asked)
-    axes = range(-(len(shape) - 1), len(shape) - 1)
-    wrong = [axis for axis in asked if axis not in axes]
+    ragged = isinstance(field, RaggedField)  # laid end to end, so that axis 0 is that of samples
+    sample = (-1, *shape[1:]) if ragged else tuple(shape[1:])
+    wrong = [axis for axis in asked if axis not in range(-len(sample), len(sample))]
     if wrong:
         raise FieldError(
-            f"keep_axes={wrong[0]} of field {label!r}: a sample has shape {tuple(shape[1:])}, "
+            f"keep_axes={wrong[0]} of field {label!r}: a sample has shape {sample}, "
             f"whose axes count from 0, without that of the rows; a mapping gives each field its "
             f"own axes, as keep_axes={{{label!r}: 0}}"
         )
-    kept = {1 + axis % (len(shape) - 1) for axis in asked}
+    first = len(shape) - len(sample)
+    kept = {first + axis % len(sample) for axis in asked}
+    if 0 in kept:
+        raise FieldError(f"keep_axes={asked} of field {label!r}: samples differ in their axis 0")
     return tuple(k for k in range(len(shape)) if k not in kept)

@@ -190,8 +190,13 @@ class TestFields:
         require_equal(ds.statistics()["x"], values, None)
         require_equal(ds.statistics(keep_axes=1)["x"], values, 0)
         require_equal(ds.statistics([2], keep_axes=-1)["x"], values[5:], 0)
-        with pytest.raises(FieldError, match="samples differ in it"):
-            ds.statistics(keep_axes=0)
+        for axis in (0, -2):
+            with pytest.raises(FieldError, match=r"field 'x': samples differ in their axis 0"):
+                ds.statistics(keep_axes=axis)
+        with pytest.raises(
+            FieldError, match=r"keep_axes=2 of field 'x': a sample has shape \(-1, "
+        ):
+            ds.statistics(keep_axes=2)
 
     @pytest.mark.parametrize("dtype", ["f4", "u1", "f2"])
     def test_images_of_different_sizes_also_for_each_channel(
@@ -217,6 +222,15 @@ class TestFields:
             ds.statistics(keep_axes={"x": (0, 1)})
         with pytest.raises(FieldError, match=r"keep_axes=3 of field 'x': a sample has shape"):
             ds.statistics(keep_axes={"x": 3})
+
+    def test_axes_without_a_number_have_as_many_figures(self, tmp_path: Path) -> None:
+        for k, shape in enumerate([(2, 0, 3), (2, 0, 5), (2, 0, 0)]):
+            np.save(tmp_path / f"{k}.npy", np.zeros(shape))
+        ds = npdata.stack(tmp_path)
+        assert ds.statistics(keep_axes=0)[0].count.tolist() == [[[0]], [[0]]]
+        assert ds.statistics(keep_axes=(0, 1))[0].mean.shape == (2, 0, 1)
+        with pytest.raises(FieldError, match="only axes in which all are alike"):
+            ds.statistics(keep_axes=2)
 
     def test_arrays_of_other_numbers_of_axes_have_one_figure(self, tmp_path: Path) -> None:
         for k, shape in enumerate([(4, 2), (), (3,), (4, 2)]):
