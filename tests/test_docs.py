@@ -110,7 +110,7 @@ def test_what_users_call_is_in_the_reference(
     owner: str, site: Path, pages: dict[Path, Page]
 ) -> None:
     inner = {"gathered", "only_source", "rows_in_memory", "takes_rng", "transforms", "with_fields"}
-    inner |= {"subset", "batch_sampler", "changed_way"}
+    inner |= {"subset", "batch_sampler", "changed_way", "numbers_rows"}
     kind = getattr(npdata, owner)
     public = {each for each in dir(kind) if not each.startswith("_")}
     own = {each for each in public if (found := getattr(kind, each)) and _is_of_npdata(found)}

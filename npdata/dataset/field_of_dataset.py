@@ -63,9 +63,14 @@ def _chosen_rows(dataset: Any, subset: Any) -> Field:
 
 def _require_unchanged(dataset: Any) -> None:
     """Raise `FieldError` for a subclass whose samples are not the rows of its fields."""
-    if dataset.changed_way is not None:
-        raise FieldError(
-            f"{type(dataset).__name__} changes {dataset.changed_way}, which a field of its rows "
-            "would not go through; give its field, NumpyDataset(ds.fields[0], transform=f), and "
-            "change samples in transform="
-        )
+    changed = dataset.changed_way
+    if changed is None:
+        return
+    field = f"NumpyDataset(ds.fields[{dataset.names[0]!r}]"
+    cure = f"{field}, transform=f), and change samples in transform="
+    if changed == "__len__":
+        cure = f"{field}), and choose rows by Subset({field}), rows)"
+    raise FieldError(
+        f"{type(dataset).__name__} changes {changed}, which a field of its rows would not go "
+        f"through; give its field, {cure}"
+    )

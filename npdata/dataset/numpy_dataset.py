@@ -298,7 +298,8 @@ class NumpyDataset(FromFiles, Splits, WithStatistics, Dataset[Any]):
     def changed_way(self) -> str | None:
         """The way to samples that a subclass changed, None where it changed none."""
         ways, kind = ("__getitem__", "__getitems__"), type(self)
-        return next((n for n in ways if getattr(kind, n) is not getattr(NumpyDataset, n)), None)
+        changed = (n for n in ways if getattr(kind, n) is not getattr(NumpyDataset, n))
+        return next(changed, None if self.numbers_rows else "__len__")
 
     @property
     def takes_rng(self) -> bool:

@@ -120,6 +120,11 @@ class Overview:
     def __len__(self) -> int:
         return self._length
 
+    @property
+    def numbers_rows(self) -> bool:
+        """Whether samples are numbered as rows are, and not by a subclass of another length."""
+        return len(self) == self._length
+
     def _require_open(self) -> None:
         if self._closed:
             raise ClosedError("the dataset was closed; make a new one")
@@ -177,6 +182,8 @@ class Overview:
 
         For `BlockBatchSampler(max_rows=)`. A dataset of variable length in HDF5 is read for it.
         """
+        if not self.numbers_rows:
+            return None
         ragged = [f.source.lengths() for f in self._fields if isinstance(f, RaggedField)]
         return np.maximum.reduce(ragged) if ragged else None
 
@@ -192,13 +199,19 @@ class Overview:
             >>> windows.borders, np.diff(windows.borders)
             (array([0, 1, 3, 5]), array([1, 2, 2]))
         """
-        known = first_of_recordings(self._fields)
+        known = first_of_recordings(self._fields) if self.numbers_rows else None
         return None if known is None else known.copy()
 
     @property
     def blocks(self) -> Blocks:
-        """The blocks of rows that are cheapest to read together, of the costliest field."""
-        return costliest(self.sources).blocks
+        """The blocks of rows that are cheapest to read together, of the costliest field.
+
+        Where a subclass numbers samples of its own, they are of about so many bytes.
+        """
+        source = costliest(self.sources)
+        if self.numbers_rows:
+            return source.blocks
+        return Blocks.of_bytes(len(self), source.row_bytes)
 
     @property
     def rows_in_memory(self) -> int | None:

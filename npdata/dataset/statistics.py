@@ -230,7 +230,7 @@ class WithStatistics(Overview):
                 )
             indices = indices.indices
         count = len(self._fields[0])
-        if indices is not None and len(self) != count:
+        if indices is not None and not self.numbers_rows:
             raise FieldError(
                 f"statistics() is of the {count} rows of the fields, and {type(self).__name__} has "
                 f"{len(self)} samples of its own: of the rows that some are made of, write "

@@ -26,8 +26,8 @@ _GETITEMS = NumpyDataset.__getitems__
 
 
 def is_direct(dataset: Any) -> bool:
-    """Whether batches are read as `NumpyDataset` does it, and not by a subclass or a patch."""
-    own = isinstance(dataset, NumpyDataset)
+    """Whether batches are rows, read as `NumpyDataset` does it, not by a subclass or a patch."""
+    own = isinstance(dataset, NumpyDataset) and dataset.numbers_rows
     return own and getattr(dataset.__getitems__, "__func__", None) is _GETITEMS
 
 

@@ -285,6 +285,52 @@ class TestSubclasses:
         with pytest.raises(errors.RowIndexError, match=r"row 10 is out of range; .* -10 to 9"):
             Pairs(x, [(0, 10)] * 20)[3]
 
+    def test_a_length_of_its_own_is_that_of_any_loader_and_no_row_stands_in_for_another(
+        self, x: np.ndarray
+    ) -> None:
+        class OfLength(NumpyDataset):
+            def __init__(self, x: object, length: int) -> None:
+                super().__init__(x)
+                self.length = length
+
+            def __len__(self) -> int:
+                return self.length
+
+        first, more = OfLength(x, 4), OfLength(x, 25)
+        for options in ({}, {"shuffle": True}, {"shuffle": "block"}, {"resident": "auto"}):
+            rows = [row for batch in Loader(first, 3, **options) for row in batch.tolist()]
+            assert sorted(rows) == x[:4].tolist()
+            for loader in (Loader(more, 3, **options), DataLoader(more, 3)):
+                with pytest.raises(
+                    errors.RowIndexError, match="is out of range; rows are -10 to 9"
+                ):
+                    list(loader)
+        with pytest.raises(errors.RowIndexError, match="row 24"):
+            list(Loader(Subset(more, [0, -1]), 3))
+        order = list(BlockBatchSampler(more, 8))
+        assert sorted(np.concatenate(order).tolist()) == list(range(25))
+        ragged = OfLength(npdata.ragged(x, lengths=[4, 6]), 25)
+        assert ragged.lengths is None
+        with pytest.raises(errors.SamplerError, match="OfLength, which has no lengths"):
+            BlockBatchSampler(ragged, max_rows=6)
+
+    def test_rows_that_a_length_leaves_out_are_no_field_and_in_no_window(
+        self, x: np.ndarray
+    ) -> None:
+        class First(NumpyDataset):
+            def __len__(self) -> int:
+                return 4
+
+        first = First(x, dtype=np.float32)
+        cure = r"changes __len__, .* choose rows by Subset\(NumpyDataset\(ds.fields\[0\]\), rows\)"
+        for given in (first, Subset(first, [0, 1])):
+            with pytest.raises(errors.FieldError, match=cure):
+                NumpyDataset(image=given)
+        with pytest.raises(errors.FieldError, match="First changes __len__, which its windows"):
+            first.windows(2)
+        some = NumpyDataset(image=Subset(NumpyDataset(first.fields[0]), range(len(first))))
+        assert some[:]["image"].tolist() == x[:4].tolist()
+
     def test_changed_samples_are_no_field_of_another_dataset(self, x: np.ndarray) -> None:
         class Scaled(NumpyDataset):
             def __getitem__(self, index: object) -> torch.Tensor:
