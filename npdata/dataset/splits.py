@@ -7,6 +7,7 @@ labels are read, where they are named.
 
 import math
 from collections.abc import Sequence
+from operator import attrgetter
 from typing import Any, Literal
 
 import numpy as np
@@ -23,6 +24,7 @@ from npdata.errors import FieldError, SamplerError
 from npdata.sampling.order.checks import whole_number
 from npdata.sampling.order.parts_and_folds import folds_of, parts_of
 from npdata.sampling.order.splits import shares_of, split, split_groups, two_shares
+from npdata.sources.derived.chosen_rows import ChosenRows
 from npdata.suggestions import explained
 
 By = Literal["recording", "file"]
@@ -144,6 +146,8 @@ class Splits(Overview):
     def _edges_of(self, by: By) -> Ints:
         """Give the first row of each recording or file, of which there must be two, and the end."""
         edges = (first_of_files if by == "file" else first_of_whole)(self._fields)
+        if edges is None or np.count_nonzero(np.diff(edges)) == 1:
+            self._require_in_order(by)
         if edges is None:
             raise FieldError(
                 "by='recording' needs recordings: windows with borders=, or fields of several "
@@ -164,6 +168,20 @@ class Splits(Overview):
                 "len(ds)), and windows that share rows need a gap of length - 1 between them"
             )
         return edges
+
+    def _require_in_order(self, by: By) -> None:
+        """Raise `FieldError` for rows chosen by number of recordings that come again and again."""
+        known = attrgetter("file_borders" if by == "file" else "borders")
+        for field in self._fields:
+            source = field.source
+            if not isinstance(source, ChosenRows):
+                continue
+            if known(source) is None and known(source.rows) is not None:
+                raise FieldError(
+                    f"by={by!r}: the rows of field {field.label!r} are chosen by number, and those "
+                    f"of a {by} do not lie together: for Subset(ds, rows) give groups=rows, or of "
+                    "rows end to end groups=np.searchsorted(ds.borders, rows, side='right')"
+                )
 
     def _values(self, option: str, given: ArrayLike | str | int | None) -> Ints | None:
         """Give the number of the value of each row, of the field that is named or as they are."""

@@ -7,6 +7,7 @@ use, so that fork, spawn and forkserver all work after the parent has read. A so
 nothing of samples or order.
 """
 
+import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -24,6 +25,7 @@ from npdata.arrays.recordings import even_borders
 from npdata.arrays.runs import cut, rows_of_runs
 from npdata.runtime.lazy_torch import torch
 from npdata.sources.cache.cache import Keep
+from npdata.sources.many_files.file_list import SEPARATOR
 from npdata.sources.packed.packing import NOT_PACKED, Packing, Packings
 
 MIXED = "mixed"
@@ -197,6 +199,17 @@ class Source(ABC):
     def file_borders(self) -> Ints | None:
         """The first row of each file and the number of rows, int64; None for no file, or one."""
         return None
+
+    def files_of(self, rows: Ints | None = None) -> set[str]:
+        """Give the files that these rows (None: all) lie in, and perhaps others; none for memory.
+
+        Examples:
+            >>> {os.path.basename(name) for name in npdata.open_source("x.npy").files_of()}
+            {'x.npy'}
+        """
+        if self.access.kind == "memory":
+            return set()
+        return {os.path.abspath(self.where.partition(SEPARATOR)[0])}  # noqa: PTH100
 
     @property
     def packings(self) -> Packings:

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from torch.utils.data import Subset
 
 import npdata
 from npdata import Loader, NumpyDataset
@@ -422,6 +423,50 @@ class TestFiles:
             sum(parts).split(0.5, by="file")
         with pytest.raises(FieldError, match=f"'{tmp_path}/x.npy' do not follow"):
             sum([parts[0], other, parts[1]]).split(0.5, by="file")
+
+    def test_a_file_in_two_parts_of_a_sum_is_refused_whatever_the_parts_are(
+        self, tmp_path: Path
+    ) -> None:
+        for k in range(4):
+            np.save(tmp_path / f"{k}.npy", np.full((3, 1), k))
+        rows, stacked = npdata.concatenate(tmp_path), npdata.stack(tmp_path)
+        one = NumpyDataset(tmp_path / "1.npy")
+
+        def chosen(ds: NumpyDataset, numbers: list[int]) -> NumpyDataset:
+            return NumpyDataset(Subset(ds, numbers))
+
+        ragged = NumpyDataset(npdata.ragged(rows, lengths=[3] * 4))
+        for first, second in (
+            (rows, rows),
+            (rows, one),
+            (stacked, stacked),
+            (ragged, ragged),
+            (rows.windows(1), rows.windows(1)),
+            (rows.windows(1), one.windows(1)),
+            (chosen(rows, [0, 4]), chosen(rows, [1, 11])),
+            (chosen(stacked, [0, 1, 2]), chosen(stacked, [1, 3])),
+            (chosen(rows, [0, 4, 1]), one),
+        ):
+            with pytest.raises(FieldError, match=r"rows of file .*/[01]\.npy' do not follow one"):
+                (first + second).split(0.5, by="file")
+        apart = chosen(rows, [0, 4, 1]) + chosen(rows, [6, 6, 9])
+        held = [set(apart[part].flatten().tolist()) for part in apart.split(0.5, by="file")]
+        assert held == [{0, 1}, {2, 3}]
+
+    @pytest.mark.parametrize("by", ["file", "recording"])
+    def test_rows_of_files_that_are_looked_up_are_kept_together_as_the_error_says(
+        self, tmp_path: Path, by: Any
+    ) -> None:
+        for k in range(4):
+            np.save(tmp_path / f"{k}.npy", np.full(3, k))
+        rows, numbers = npdata.concatenate(tmp_path), np.array([11, 0, 4, 1, 9, 3, 7])
+        ds = NumpyDataset(Subset(rows, numbers))
+        with pytest.raises(FieldError, match=r"field 0 are chosen by number, .*side='right'\)$"):
+            ds.split(0.5, by=by)
+        train, test = ds.split(0.5, groups=np.searchsorted(rows.borders, numbers, side="right"))
+        assert not set(ds[train].tolist()) & set(ds[test].tolist())
+        with pytest.raises(FieldError, match=r"there is one (file|recording)"):
+            NumpyDataset(Subset(rows, [1, 1, 2])).split(0.5, by=by)
 
     def test_windows_across_files_and_files_out_of_order_are_refused(self, tmp_path: Path) -> None:
         _three_files_of_groups(tmp_path)

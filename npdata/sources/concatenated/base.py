@@ -18,7 +18,7 @@ from npdata.runtime.per_process import ForkSafeLock
 from npdata.sources.base import Source
 from npdata.sources.concatenated.edges import Edges
 from npdata.sources.derived.base import CompositeSource
-from npdata.sources.many_files.file_list import SEPARATOR, FileList, runs_of_files
+from npdata.sources.many_files.file_list import FileList, not_together
 
 MOST_MAPPED = 1024
 """So many parts keep the map of their file, and where chunks lie in it; the least recently read
@@ -71,26 +71,41 @@ class EndToEnd(CompositeSource):
 
     @property
     def file_borders(self) -> Ints | None:
-        """The first row of each file that parts lie in, and the end; None where all are memory."""
-        starts, inner, files = self.edges.starts, [], []
-        for k in range(len(starts) - 1):
-            own = self.own[k].file_borders if k in self.own else None
-            if own is not None:
-                inner.append(starts[k] + own)
-            files.append(k if own is not None else self._file_of(k))
-        if files == list(range(len(files))) and not inner:
-            return None
-        return np.unique(np.concatenate([starts[runs_of_files(files)], *inner]))
+        """The first row of each file that parts lie in, and the end; None where all are memory.
 
-    def _file_of(self, owner: int) -> str | int:
-        """Give the file of a part, or its own number where it lies in memory."""
+        Raises `FieldError` where a file comes again after another.
+        """
+        starts, seen = self.edges.starts, set[str]()
+        firsts, before = [starts[-1:]], set[str]()
+        for k in range(len(starts) - 1):
+            files = self._files_of(k)
+            own = self.own[k].file_borders if k in self.own else None
+            alone = own is None and len(files) == 1
+            if alone and files == before:
+                continue
+            if files & seen:
+                raise not_together(min(files & seen))
+            seen |= files
+            before = files if alone else set()
+            firsts.append(starts[k : k + 1] if own is None else starts[k] + own)
+        return np.unique(np.concatenate(firsts)) if seen else None
+
+    def files_of(self, rows: Ints | None = None) -> set[str]:
+        """Give the files of the parts that these rows lie in."""
+        found = set[str]()
+        parts = range(len(self.edges.lengths))
+        if rows is None:
+            return found.union(*map(self._files_of, parts))
+        owners = np.searchsorted(self.edges.starts, rows, side="right") - 1
+        for k in np.unique(owners).tolist():
+            found |= self._files_of(k, rows[owners == k] - self.edges.starts[k])
+        return found
+
+    def _files_of(self, owner: int, rows: Ints | None = None) -> set[str]:
+        """Give the files that rows of a part lie in."""
         if isinstance(self.paths, FileList):
-            return os.fsdecode(self.paths.path(owner))
-        part = self.own[owner]
-        if part.access.kind == "memory":
-            return owner
-        where = part.bases[0].where  # its own may have words before, as "spans of"
-        return os.path.abspath(where.partition(SEPARATOR)[0])  # noqa: PTH100
+            return {os.fsdecode(self.paths.path(owner))}
+        return self.own[owner].files_of(rows)
 
     @property
     def blocks(self) -> Blocks:

@@ -174,11 +174,11 @@ class ConcatSource(PartlyInPlace, EndToEnd):
                 inner[part] = even
         return inner
 
-    def _file_of(self, owner: int) -> str | int:
-        """Give the file of a part, of which the table knows those that lie in files."""
+    def _files_of(self, owner: int, rows: Ints | None = None) -> set[str]:
+        """Give the files of rows of a part, of which the table knows those that lie in files."""
         if isinstance(self.paths, FileList) or owner in self.own:
-            return super()._file_of(owner)
-        return self.parts.table.name(int(self.parts.file[owner]))
+            return super()._files_of(owner, rows)
+        return {self.parts.table.name(int(self.parts.file[owner]))}
 
     def cached(self, keep: Keep) -> Source:
         """Give the same rows, with parts that are decoded once and kept by `keep`."""

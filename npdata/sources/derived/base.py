@@ -39,6 +39,10 @@ class CompositeSource(Source):
         table: RowTable = views[1]
         return table
 
+    def files_of(self, rows: Ints | None = None) -> set[str]:
+        """Give the files of the first part."""
+        return self.made_of[0].files_of()
+
     @property
     def decoded_chunks(self) -> int:
         """How many chunks this process has decoded for all parts so far."""
@@ -154,6 +158,10 @@ class DerivedSource(CompositeSource):
     rows_in_memory: Any = OfRows("rows_in_memory")
     stored_bytes: Any = OfRows("stored_bytes")
     ahead_bytes: Any = OfRows("ahead_bytes")
+
+    def files_of(self, rows: Ints | None = None) -> set[str]:
+        """Pass it on."""
+        return self.rows.files_of(rows)
 
     def will_need(self, first: int, stop: int) -> None:
         """Pass it on."""

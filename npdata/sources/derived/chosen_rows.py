@@ -84,6 +84,10 @@ class ChosenRows(OneRowSource):
         """Where the numbers go from one file to another."""
         return self._between(self.rows.file_borders)
 
+    def files_of(self, rows: Ints | None = None) -> set[str]:
+        """Give the files that the chosen rows lie in."""
+        return self.rows.files_of(self.numbers if rows is None else self.numbers[rows])
+
     def _between(self, edges: Ints | None) -> Ints | None:
         """Give the first row from each part, and the number of rows; None where one comes again.
 

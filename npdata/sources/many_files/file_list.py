@@ -163,12 +163,16 @@ def runs_of_files(names: Sequence[object]) -> Ints:
     first = [k for k, name in enumerate(names) if not k or name != names[k - 1]]
     twice = [name for name, times in Counter(names[k] for k in first).items() if times > 1]
     if twice:
-        name = os.fsdecode(twice[0]) if isinstance(twice[0], bytes) else twice[0]
-        raise FieldError(
-            f"the rows of file {name!r} do not follow one another, so that it is in no one "
-            "part: give groups=, a value for each row"
-        )
+        raise not_together(os.fsdecode(twice[0]) if isinstance(twice[0], bytes) else twice[0])
     return np.array([*first, len(names)], np.int64)
+
+
+def not_together(name: object) -> FieldError:
+    """Give the error for a file that comes again after others."""
+    return FieldError(
+        f"the rows of file {name!r} do not follow one another, so that it is in no one "
+        "part: give groups=, a value for each row"
+    )
 
 
 def _unpickled(root: str, names: Any, lengths: Any, folder: str) -> FileList:

@@ -6,6 +6,7 @@ shape are rows; files that differ in axis 0 alone are arrays of different length
 `np.load` of each file, and two files never differ in dtype.
 """
 
+import os
 from typing import Any
 
 import numpy as np
@@ -84,6 +85,11 @@ class _FilesSource(Source):
         if not self.paths.has_members:
             return np.arange(len(self.paths) + 1)
         return runs_of_files([self.paths.path(k) for k in range(len(self.paths))])
+
+    def files_of(self, rows: Ints | None = None) -> set[str]:
+        """Give the files of these samples."""
+        samples = range(len(self.paths)) if rows is None else np.unique(rows).tolist()
+        return {os.fsdecode(self.paths.path(k)) for k in samples}
 
     @property
     def packings(self) -> Packings:
