@@ -90,6 +90,11 @@ class SpansSource(RegroupedSource, RaggedSource):
         return -(-len(self.rows) * self.rows.row_bytes // max(1, len(self)))
 
     @property
+    def stored_bytes(self) -> int:
+        """The bytes of the file that a sample of mean length takes."""
+        return -(-len(self.rows) * self.rows.stored_bytes // max(1, len(self)))
+
+    @property
     def blocks(self) -> Blocks:
         """The blocks of the values, as the samples that begin in them."""
         edges = np.searchsorted(self._offsets[:-1], self.rows.blocks.edges())

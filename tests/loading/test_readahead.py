@@ -1,5 +1,6 @@
 """Advice to the kernel: the right rows, in time, within the budget, and never a change to data."""
 
+import os
 import sys
 from pathlib import Path
 
@@ -196,6 +197,27 @@ class TestFiles:
         budget = Loader(ds, 16, memory_budget=1 << 20, **options)
         for (mine, _), (other, _) in zip(budget, Loader(ds, 16, **options), strict=True):
             assert torch.equal(mine, other)
+
+    @pytest.mark.parametrize("made_of", ["chosen", "ragged", "end to end"])
+    def test_a_budget_counts_whole_records_whatever_is_made_of_a_column(
+        self, path: Path, made_of: str
+    ) -> None:
+        records = np.zeros(1 << 14, [("x", "i4"), ("rest", "u1", 1020)])
+        records["x"] = np.arange(len(records))
+        with path.open("wb") as file:
+            np.save(file, records)
+            file.flush()
+            os.fsync(file.fileno())  # what is not written yet does not leave memory
+        column = NumpyDataset(path, columns="x")
+        ds = {
+            "chosen": NumpyDataset(Subset(column, range(len(column)))),
+            "ragged": NumpyDataset(npdata.ragged(column, lengths=[16] * 1024), ragged="list"),
+            "end to end": column + column,
+        }[made_of]
+        most = 0
+        for _ in Loader(ds, len(ds) // 64, memory_budget=4 << 20, num_threads=0):
+            most = max(most, resident_kib(path))
+        assert 0 < most < 6 << 10
 
     def test_rows_that_do_not_lie_together_take_no_advice(self, data: Data) -> None:
         for name in ("fortran.npy", "y.npy", "big_endian.npy"):

@@ -129,6 +129,13 @@ class EndToEnd(CompositeSource):
         return Blocks(rows=tuple(rows), block_rows=tuple(block_rows))
 
     @property
+    def stored_bytes(self) -> int:
+        """The bytes of the files that a row takes, in the mean over the parts."""
+        own = sum(len(part) * part.stored_bytes for part in self.own.values())
+        others = len(self) - sum(map(len, self.own.values()))
+        return -(-(own + others * self.row_bytes) // max(1, len(self)))
+
+    @property
     def rows_in_memory(self) -> int | None:
         """The rows of the part of which the fewest fit."""
         limits = [n for part in self.own.values() if (n := part.rows_in_memory) is not None]

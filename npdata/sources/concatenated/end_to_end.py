@@ -87,11 +87,6 @@ class SparseParts(Joined, SparseSource):
         self.dtype = first.dtype
         self.layout = first.layout if len({part.layout for part in parts}) == 1 else None
 
-    @property
-    def stored_bytes(self) -> int:
-        """The bytes of the values and columns of a row of mean length."""
-        return -(-sum(len(p) * p.stored_bytes for p in self.parts) // max(1, len(self)))
-
     def entries(self, rows: Ints) -> Entries:
         """Read the values of rows, out of each part those that it has."""
         read: list[tuple[Ints, Entries]] = [

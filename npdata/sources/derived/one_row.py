@@ -19,6 +19,8 @@ from npdata.sources.sparse import Entries, SparseSource
 class OneRowSource(RenumberedSource):
     """Rows of `rows` under other numbers; a subclass says of which."""
 
+    stored_bytes: Any = OfRows("stored_bytes")
+
     @abstractmethod
     def at(self, indices: Ints) -> Ints:
         """Give the rows of `rows` that these are."""
@@ -57,7 +59,6 @@ class OneSparseRow(OneRowSource, SparseSource):
 
     rows: SparseSource
     layout: Any = OfRows("layout")
-    stored_bytes: Any = OfRows("stored_bytes")
 
     def entries(self, rows: Ints) -> Entries:
         """Read the values of rows; an error names the row of the source."""
