@@ -93,10 +93,16 @@ class Cursor:
         self.place = Place(coming=Start(run.start.epoch + 1, 0), begun=True, run=run)
 
     def go_on(self, run: Run) -> None:
-        """Have a run under way again, which gives a batch after another iteration was made."""
+        """Have a run under way again, which gives a batch after another iteration was made.
+
+        An epoch that was set since ends it for good, unless that is its own: workers have begun to
+        read when Lightning sets the first epoch.
+        """
         with beginning.get():
-            if not self.place.was_set:
-                self.place = replace(self.place, run=run)
+            place = self.place
+            its_own = place.coming == Start(run.start.epoch, 0) and not place.loaded
+            if its_own or not place.was_set:
+                self.place = replace(place, run=run)
 
     def state(self, run: Run | None, consumed: int | None) -> dict[str, int]:
         """Give the state after so many batches of a run (None: all); without a run, before it."""

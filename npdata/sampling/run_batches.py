@@ -9,7 +9,7 @@ from typing import Any, Self
 
 from npdata.sampling.cursor import Cursor, beginning
 from npdata.sampling.epochs import Batches, Run, Start
-from npdata.sampling.trainers import warn_of_repeated_predictions
+from npdata.sampling.trainers import warn_of_other_steps, warn_of_repeated_predictions
 from npdata.sampling.who_asks import who_asks
 
 
@@ -62,6 +62,11 @@ class RunBatches(Iterator[Any]):
             run = cursor.next_run(asking)
             asking.tell(run.remainder)
             warn_of_repeated_predictions(asking.lightning, run.counted, run.start.position)
+            start = run.start
+            if asking.lightning is not None and (start.position or not asking.workers):
+                begins = (start, Start(start.epoch, 0))
+                left, whole = (cursor.epochs.steps(begin, run.ranks) for begin in begins)
+                warn_of_other_steps(asking.lightning, start.position, left, whole)
             # Known here before the epoch is used up: an interrupt between the two skips none.
             self._run, self._chunks = run, cursor.epochs.batches(run)
             cursor.begin(run)

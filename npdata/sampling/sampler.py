@@ -28,7 +28,12 @@ from npdata.sampling.order.recipe import Recipe
 from npdata.sampling.order.wrapped import draws, is_loader
 from npdata.sampling.run_batches import RunBatches
 from npdata.sampling.states import start_in, state_within
-from npdata.sampling.trainers import FoundByLightning, RowSampler, is_for_predicting
+from npdata.sampling.trainers import (
+    FoundByLightning,
+    RowSampler,
+    is_for_predicting,
+    is_resumed_midway,
+)
 from npdata.sampling.who_asks import who_asks
 from npdata.suggestions import each_word, explained, refuse_to_set
 
@@ -325,7 +330,8 @@ class BlockBatchSampler(FoundByLightning, BatchSampler):
         A loaded state of this epoch is kept: the iteration goes on from its position. A trainer
         that counts its own epochs calls `set_epoch(0)` before its first one, and that keeps a state
         of a later epoch too. Any other epoch drops the state and begins at its start. Both issue a
-        `StateWarning` (a UserWarning).
+        `StateWarning` (a UserWarning). Lightning, resumed in mid-epoch, keeps all states: a
+        loader that it cycles beside a longer one is epochs ahead.
 
         Examples:
             >>> sampler = BlockBatchSampler(50, 50)
@@ -340,8 +346,9 @@ class BlockBatchSampler(FoundByLightning, BatchSampler):
         coming = place.coming
         if epoch == coming.epoch:
             return
-        kept = place.loaded and epoch == 0 and not place.begun
-        if place.loaded:
+        resumed = place.loaded and is_resumed_midway(who_asks().lightning)
+        kept = resumed or (place.loaded and epoch == 0 and not place.begun)
+        if place.loaded and not resumed:
             at = f"epoch {coming.epoch} at position {coming.position}"
             what = (
                 f"the state is kept, and this iteration is epoch {coming.epoch}"

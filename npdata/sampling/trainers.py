@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Self
 from torch.utils.data import SequentialSampler
 from torch.utils.data.distributed import DistributedSampler
 
-from npdata.errors import PaddingWarning, SamplerError, warn
+from npdata.errors import PaddingWarning, SamplerError, StateWarning, warn
 from npdata.sampling.order.ranks import Ranks
 from npdata.suggestions import refuse_to_set
 
@@ -37,6 +37,43 @@ def warn_of_repeated_predictions(lightning: Any, ranks: Ranks, start: int) -> No
             'uneven="ragged", which repeats none',
             PaddingWarning,
         )
+
+
+def is_resumed_midway(lightning: Any) -> bool:
+    """Tell whether Lightning goes on in an epoch, and has loaded the states of all its loaders."""
+    fit = getattr(lightning, "fit_loop", None)
+    resumed = getattr(fit, "restarting", False)
+    return resumed and not fit.epoch_loop.batch_progress.is_last_batch
+
+
+def warn_of_other_steps(lightning: Any, start: int, left: int, whole: int) -> None:
+    """Issue a `StateWarning` where Lightning ends an epoch elsewhere than what is `left` of it.
+
+    It counts the batches of an epoch, of which it takes no more than a `whole` one has; a state of
+    other ranks or of another batch size has other batches left, from position `start` on.
+    """
+    if not getattr(lightning, "training", False):
+        return
+    fit = lightning.fit_loop
+    read = fit.epoch_loop.batch_progress.current.ready
+    if (
+        not whole or (read + left) % whole == 0
+    ):  # a shorter loader beside others comes again in an epoch
+        return
+    if not start and (not fit.restarting or read > whole):
+        return
+    ends = (
+        f"of which it reads {max(0, whole - read)}"
+        if read + left > whole
+        else "so the epoch ends without what Lightning does at its end, as validation"
+    )
+    warn(
+        f"Lightning has counted {read} batches of this epoch, which has {whole}, and {left} are "
+        f"left in the state that was loaded, {ends}; resume on as many ranks and with the "
+        "batch_size that the checkpoint had, or from one of "
+        "ModelCheckpoint(save_on_train_epoch_end=True)",
+        StateWarning,
+    )
 
 
 class RowSampler(SequentialSampler):

@@ -83,6 +83,21 @@ def train(rank: int, kind: str, stop: int | None, state: Any, steps: int, mode: 
     return [p.detach().clone() for p in model.parameters()], seen, updates
 
 
+def registered(rank: int, folder: str, saves: bool) -> Any:
+    """What is left of an epoch, and the next one, after a state is saved or loaded."""
+    tool = accelerator()
+    loader = tool.prepare(Loader(NumpyDataset(np.arange(N)), 8, shuffle=True))
+    tool.register_for_checkpointing(loader)
+    batches = iter(loader)
+    if saves:
+        for _ in range(5):
+            next(batches)
+        tool.save_state(folder)
+    else:
+        tool.load_state(folder)
+    return [[rows.tolist() for rows in rest] for rest in (batches, loader)]
+
+
 class TestTraining:
     @shows(
         "Accelerate",
@@ -113,6 +128,18 @@ class TestTraining:
             for (weights, seen, _), (again, left, _) in zip(whole, rest, strict=True):
                 assert seen[stop:] == left
                 assert all(map(torch.equal, weights, again))
+
+    @shows(
+        "Accelerate",
+        "accelerate",
+        "`save_state` and `load_state` keep the position in an epoch; 1 and 2 processes",
+        "`accelerator.register_for_checkpointing(loader)`, of a `Loader`",
+    )
+    @pytest.mark.parametrize("world", [1, 2])
+    def test_a_registered_loader_is_saved(self, tmp_path: Path, world: int) -> None:
+        folder = str(tmp_path / "state")
+        saved = on_ranks(tmp_path, registered, folder, True, world=world)
+        assert on_ranks(tmp_path, registered, folder, False, world=world) == saved
 
     @shows(
         "Accelerate",

@@ -14,7 +14,7 @@ from trained_ranks import on_ranks
 
 import npdata
 from npdata import BlockBatchSampler, Loader, NumpyDataset
-from npdata.errors import PaddingWarning, SamplerError
+from npdata.errors import PaddingWarning, SamplerError, StateWarning
 
 pytest.importorskip("lightning", reason="pip install 'npdata[integrations]'")
 
@@ -270,3 +270,72 @@ class TestResume:
                 step = int(name.split("=")[1])
                 assert len(rest) == len(log) - step, name
                 assert again == weight, name
+
+    @shows(
+        "Lightning",
+        "lightning",
+        "a run resumed in mid-epoch has the rows that were left: of a loader of torchdata with "
+        "workers, and of a shorter loader that comes again beside a longer one",
+        'a `StatefulDataLoader`; `{"a": loader, "b": shorter}`',
+    )
+    @pytest.mark.parametrize("kind", ["workers", "cycle"])
+    def test_of_other_loaders(self, tmp_path: Path, kind: str) -> None:
+        def loaders() -> Any:
+            if kind == "cycle":
+                short = Loader(NumpyDataset(np.arange(50)), BATCH, shuffle=True)
+                return {"a": loader_of("Loader"), "b": short}
+            from torchdata.stateful_dataloader import StatefulDataLoader
+
+            data = NumpyDataset(np.arange(N))
+            sampler = BlockBatchSampler(data, BATCH, shuffle=True)
+            return StatefulDataLoader(
+                data, batch_sampler=sampler, collate_fn=npdata.collate, num_workers=2
+            )
+
+        whole, saved = fit_and_save(tmp_path, loaders(), 9)
+        for step, path in saved.items():
+            rest: list[Any] = []
+            with warnings.catch_warnings():
+                warnings.simplefilter("error", StateWarning)
+                trainer(str(tmp_path)).fit(both(rest), loaders(), ckpt_path=path)
+            assert rest == whole[step:], step
+
+    def test_an_epoch_of_other_steps_is_warned_of(self, tmp_path: Path) -> None:
+        """Lightning counts batches, and takes as many as a whole epoch has now."""
+        data = NumpyDataset(np.arange(N))
+        _, saved = fit_and_save(tmp_path, Loader(data, BATCH, shuffle=True), 10)
+        for size, read, said in (
+            (16, 48, "which has 13, and 8 are left .*, of which it reads 3; resume"),
+            (4, 123, "which has 51, and 31 are left .* ends without what"),
+        ):
+            log: list[Any] = []
+            with pytest.warns(StateWarning, match=f"counted 10 batches .*, {said}"):
+                trainer(str(tmp_path)).fit(
+                    module(log), Loader(data, size, shuffle=True), ckpt_path=saved[10]
+                )
+            assert len(rows_of(log, "fit", 0)) == read
+
+
+def both(log: list[Any]) -> Any:
+    """A model of one batch or of a dict of them."""
+
+    class Both(type(module(log))):  # type: ignore[misc]
+        def training_step(self, batch: Any, index: int) -> torch.Tensor:
+            parts = batch.values() if isinstance(batch, dict) else [batch]
+            log.append([rows.tolist() for rows in parts])
+            return sum(((self.weight - rows / N) ** 2).mean() for rows in parts)
+
+    return Both()
+
+
+def fit_and_save(folder: Path, loaders: Any, every: int) -> tuple[list[Any], dict[int, str]]:
+    """Give the batches of a run, and its checkpoints by their steps."""
+    from lightning.pytorch.callbacks import ModelCheckpoint
+
+    keep = ModelCheckpoint(
+        folder / "kept", save_top_k=-1, filename="{step}", every_n_train_steps=every
+    )
+    log: list[Any] = []
+    trainer(str(folder), enable_checkpointing=True, callbacks=[keep]).fit(both(log), loaders)
+    paths = (folder / "kept").glob("*.ckpt")
+    return log, {int(path.stem.split("=")[1]): str(path) for path in paths}

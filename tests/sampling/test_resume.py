@@ -263,6 +263,20 @@ class TestEpochs:
         assert len(next(waiting)) + sum(map(len, waiting)) == N
         assert sampler.epoch == 5
 
+    def test_an_iterator_that_goes_on_after_its_own_epoch_was_set(self):
+        """Lightning sets the first epoch when the workers of a DataLoader have begun to read."""
+        sampler = make()
+        batches = iter(sampler)
+        rows = [*next(batches)]
+        sampler.set_epoch(0)
+        assert sampler.state_dict()["position"] == 0
+        rows += [*next(batches)]
+        state = sampler.state_dict()
+        assert (state["epoch"], state["position"]) == (0, len(rows))
+        sampler.load_state_dict({**state, "position": 0})
+        next(batches)
+        assert sampler.state_dict()["position"] == 0
+
     def test_every_rank_of_ragged_goes_on_to_the_next_epoch_together(self):
         """With one row left only one rank has a step; the others must not run ahead."""
         state = {**make().state_dict(), "position": N - 1}
@@ -430,6 +444,28 @@ class TestStatefulDataLoader:
             if set_epoch:
                 sampler.set_epoch(epoch)
             assert read(loader) == rows
+
+    def test_an_epoch_that_is_set_when_workers_have_begun(self):
+        stateful = pytest.importorskip("torchdata.stateful_dataloader")
+
+        def new():
+            sampler, data = make(), TensorDataset(torch.arange(N))
+            with warnings.catch_warnings():
+                warnings.filterwarnings("ignore", ".*set_vital.*")
+                return sampler, stateful.StatefulDataLoader(
+                    data, batch_sampler=sampler, num_workers=2
+                )
+
+        sampler, loader = new()
+        begun = iter(loader)
+        sampler.set_epoch(0)
+        for _ in range(9):
+            next(begun)
+        state = loader.state_dict()
+        rest = [rows.tolist() for (rows,) in begun]
+        _, resumed = new()
+        resumed.load_state_dict(state)
+        assert [rows.tolist() for (rows,) in resumed] == rest
 
     @pytest.mark.parametrize("num_workers", [0, 2])
     @pytest.mark.parametrize("ended", [False, True])
