@@ -88,6 +88,14 @@ def _require_rows_of(dataset: Any, sampler: Any) -> None:
             "numbers beside batch_size=; an order at random is shuffle=True, and a Subset has "
             "its row numbers in subset.indices"
         )
+    counted = getattr(sampler, "data_source", getattr(sampler, "dataset", None))
+    if isinstance(counted, BlockBatchSampler) or is_loader(counted):
+        raise LoaderError(
+            f"{type(sampler).__name__} of {an(type(counted).__name__)} numbers its "
+            f"{len(counted)} batches, and sampler= the rows: a BlockBatchSampler, and a Loader, "
+            "divide rows among ranks and shuffle them by themselves; leave the "
+            f"{type(sampler).__name__} out"
+        )
     ours = isinstance(sampler, BlockBatchSampler) and isinstance(dataset, Sized)
     if ours and sampler.rows != len(dataset):
         raise LoaderError(

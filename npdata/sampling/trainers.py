@@ -41,9 +41,10 @@ def warn_of_repeated_predictions(lightning: Any, ranks: Ranks, start: int) -> No
 
 def is_resumed_midway(lightning: Any) -> bool:
     """Tell whether Lightning goes on in an epoch, and has loaded the states of all its loaders."""
-    fit = getattr(lightning, "fit_loop", None)
-    resumed = getattr(fit, "restarting", False)
-    return resumed and not fit.epoch_loop.batch_progress.is_last_batch
+    fit: Any = getattr(lightning, "fit_loop", None)
+    if not getattr(fit, "restarting", False):
+        return False
+    return not fit.epoch_loop.batch_progress.is_last_batch
 
 
 def warn_of_other_steps(lightning: Any, start: int, left: int, whole: int) -> None:
@@ -56,10 +57,8 @@ def warn_of_other_steps(lightning: Any, start: int, left: int, whole: int) -> No
         return
     fit = lightning.fit_loop
     read = fit.epoch_loop.batch_progress.current.ready
-    if (
-        not whole or (read + left) % whole == 0
-    ):  # a shorter loader beside others comes again in an epoch
-        return
+    if not whole or (read + left) % whole == 0:
+        return  # or a shorter loader beside others comes again in an epoch
     if not start and (not fit.restarting or read > whole):
         return
     ends = (

@@ -43,6 +43,42 @@ def test_ignite() -> None:
     assert seen == order(3)
 
 
+@shows(
+    "ignite",
+    "pytorch-ignite",
+    "a run resumed from its own checkpoint in mid-epoch has the rows that were left",
+    '`Checkpoint({"trainer": engine, "loader": loader}, ...)`; with `DeterministicEngine`, which '
+    "skips batches itself, `loader.set_epoch(epoch)` in place of the state",
+)
+@pytest.mark.parametrize("deterministic", [False, True])
+def test_ignite_resumed(tmp_path: Path, deterministic: bool) -> None:
+    pytest.importorskip("ignite", reason=WHY)
+    from ignite.engine import DeterministicEngine, Engine, Events
+    from ignite.handlers import Checkpoint, DiskSaver
+
+    def new(seen: list[list[int]]) -> tuple[Any, Loader]:
+        kind = DeterministicEngine if deterministic else Engine
+        loader = Loader(NumpyDataset(np.arange(N)), BATCH, shuffle=True)
+        return kind(lambda _, batch: seen.append(batch.tolist())), loader
+
+    engine, loader = new([])
+    states = {"trainer": engine, "loader": loader}
+    save = Checkpoint(states, DiskSaver(str(tmp_path)))
+    stop = len(loader) + 5
+    engine.add_event_handler(Events.ITERATION_COMPLETED(once=stop), save)
+    engine.run(loader, max_epochs=3)
+    (path,) = tmp_path.iterdir()
+
+    seen: list[list[int]] = []
+    engine, loader = new(seen)
+    states = {"trainer": engine} if deterministic else {"trainer": engine, "loader": loader}
+    Checkpoint.load_objects(states, torch.load(path, weights_only=not deterministic))
+    if deterministic:
+        loader.set_epoch(1)
+    engine.run(loader, max_epochs=3)
+    assert seen == order(3)[stop:]
+
+
 def keras_rows(rank: int) -> Any:
     os.environ["KERAS_BACKEND"] = "torch"
     import keras

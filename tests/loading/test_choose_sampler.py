@@ -212,6 +212,15 @@ class TestSamplers:
         with pytest.raises(LoaderError, match=message):
             Loader(ds, **words)
 
+    @pytest.mark.parametrize("kind", [BlockBatchSampler, Loader, DataLoader])
+    def test_a_sampler_that_numbers_batches_is_refused(self, ds, kind) -> None:
+        """It gave the first rows alone, as many as there are batches."""
+        divided = DistributedSampler(kind(ds, 4), num_replicas=2, rank=0)
+        with pytest.raises(LoaderError, match=r"numbers its \d+ batches, and sampler= the rows"):
+            Loader(ds, 4, sampler=divided)
+        with pytest.raises(LoaderError, match="leave the RandomSampler out"):
+            Loader(ds, 4, sampler=RandomSampler(kind(ds, 4)))
+
     @pytest.mark.parametrize("batch_size", [1, 8])
     def test_ours_in_the_place_of_a_sampler_of_rows(self, ds, batch_size) -> None:
         loader = DataLoader(ds, batch_size, sampler=BlockBatchSampler(ds, 8))
