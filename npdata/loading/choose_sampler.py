@@ -88,7 +88,7 @@ def _require_rows_of(dataset: Any, sampler: Any) -> None:
             "numbers beside batch_size=; an order at random is shuffle=True, and a Subset has "
             "its row numbers in subset.indices"
         )
-    counted = getattr(sampler, "data_source", getattr(sampler, "dataset", None))
+    counted: Any = getattr(sampler, "data_source", getattr(sampler, "dataset", None))
     if isinstance(counted, BlockBatchSampler) or is_loader(counted):
         raise LoaderError(
             f"{type(sampler).__name__} of {an(type(counted).__name__)} numbers its "
