@@ -300,6 +300,12 @@ class TestResume:
                 trainer(str(tmp_path)).fit(both(rest), loaders(), ckpt_path=path)
             assert rest == whole[step:], step
 
+    @shows(
+        "Lightning",
+        "lightning",
+        "a run resumed in mid-epoch with another batch size, which leaves rows out, is warned of",
+        "the `batch_size` and the ranks of the checkpoint",
+    )
     def test_an_epoch_of_other_steps_is_warned_of(self, tmp_path: Path) -> None:
         """Lightning counts batches, and takes as many as a whole epoch has now."""
         data = NumpyDataset(np.arange(N))
