@@ -183,10 +183,10 @@ def _end_to_end(
     if not asked or not samples:
         none = torch.empty(0, dtype=field.conversion.dtype)
         return torch.cat([none, *map(torch.ravel, samples)])
-    laid = []
+    of_first, laid = _over(field, label, (0, *first), asked), []
     for sample in samples:
-        of_first, over = (_over(field, label, (0, *s), asked)[1:] for s in (first, sample.shape))
-        others = [k - 1 for k in over]
+        over = _over(field, label, (0, *sample.shape), asked)
+        others = [k - 1 for k in over[1:]]
         kept = [k for k in range(sample.ndim) if k not in others]
         ends = [1 if k in others else size for k, size in enumerate(sample.shape)]
         if over != of_first or any(ends[k] != first[k] for k in kept):

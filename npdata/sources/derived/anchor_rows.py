@@ -5,7 +5,7 @@ sparse rows stay what they are. Invariant: row i is row `anchors(i)` of the sour
 it. Nothing is kept but the plan.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,20 +13,29 @@ import numpy as np
 from npdata.arrays.dtypes import Ints
 from npdata.arrays.windows import Windows
 from npdata.sources.base import Source
-from npdata.sources.derived.one_row import OnePiece, OneRaggedRow, OneRowSource, OneSparseRow
+from npdata.sources.derived.one_row import (
+    OnePiece,
+    OneRaggedRow,
+    OneRowSource,
+    OneSparseRow,
+    by_form,
+)
 from npdata.sources.derived.windows import PlannedSource, WindowSource
-from npdata.sources.ragged import PiecesSource, RaggedSource
-from npdata.sources.sparse import SparseSource
 
 
 def anchor_rows(rows: Source, plan: Windows) -> Source:
     """Give the anchor row of each window of `plan`, in the form that it has in `rows`."""
-    if isinstance(rows, RaggedSource):
-        return AnchoredRagged(rows, plan)
-    if isinstance(rows, PiecesSource):
-        return AnchoredPieces(rows, plan)
-    if isinstance(rows, SparseSource):
-        return AnchoredSparse(rows, plan)
+    made: Callable[[Source, Windows], Source] = by_form(
+        rows,
+        plain=_anchors,
+        pieces=AnchoredPieces,
+        ragged=AnchoredRagged,
+        sparse=AnchoredSparse,
+    )
+    return made(rows, plan)
+
+
+def _anchors(rows: Source, plan: Windows) -> Source:
     return WindowSource(rows, plan, None)
 
 

@@ -17,9 +17,13 @@ from npdata.runtime.lazy_torch import torch
 from npdata.sources.base import Source
 from npdata.sources.cache.cache import Keep
 from npdata.sources.derived.base import OfRows
-from npdata.sources.derived.one_row import OnePiece, OneRaggedRow, OneRowSource, OneSparseRow
-from npdata.sources.ragged import PiecesSource, RaggedSource
-from npdata.sources.sparse import SparseSource
+from npdata.sources.derived.one_row import (
+    OnePiece,
+    OneRaggedRow,
+    OneRowSource,
+    OneSparseRow,
+    by_form,
+)
 
 
 def rows_at(rows: Source, numbers: Ints) -> "ChosenRows":
@@ -29,13 +33,10 @@ def rows_at(rows: Source, numbers: Ints) -> "ChosenRows":
         >>> rows_at(npdata.open_source("x.npy"), np.array([4, 4, 0])).shape
         (3, 2, 3)
     """
-    if isinstance(rows, RaggedSource):
-        return ChosenRagged(rows, numbers)
-    if isinstance(rows, PiecesSource):
-        return ChosenPieces(rows, numbers)
-    if isinstance(rows, SparseSource):
-        return ChosenSparse(rows, numbers)
-    return ChosenRows(rows, numbers)
+    made = by_form(
+        rows, plain=ChosenRows, pieces=ChosenPieces, ragged=ChosenRagged, sparse=ChosenSparse
+    )
+    return made(rows, numbers)
 
 
 class ChosenRows(OneRowSource):

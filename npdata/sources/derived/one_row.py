@@ -5,15 +5,35 @@ Invariant: row i is row `at(i)` of the source, as that gives it.
 """
 
 from abc import abstractmethod
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from npdata.arrays.dtypes import Ints
+from npdata.sources.base import Source
 from npdata.sources.derived.base import OfRows, RenumberedSource
 from npdata.sources.ragged import PiecesSource, RaggedSource
 from npdata.sources.sparse import Entries, SparseSource
+
+Choice = TypeVar("Choice")
+
+
+def by_form(
+    rows: Source, *, plain: Choice, pieces: Choice, ragged: Choice, sparse: Choice
+) -> Choice:
+    """Give the one that is for rows of this form.
+
+    Examples:
+        >>> tokens = npdata.ragged(np.arange(3), lengths=[2, 1])
+        >>> by_form(tokens, plain=0, pieces=1, ragged=2, sparse=3)
+        2
+    """
+    if isinstance(rows, RaggedSource):
+        return ragged
+    if isinstance(rows, PiecesSource):
+        return pieces
+    return sparse if isinstance(rows, SparseSource) else plain
 
 
 class OneRowSource(RenumberedSource):
