@@ -13,6 +13,7 @@ import hypothesis
 import numpy as np
 import pytest
 import torch
+from forms import FORMS, write_forms
 from kinds import Data, write
 from threads import assert_no_thread_is_left
 
@@ -64,6 +65,18 @@ def _nothing_is_left_by_other_files() -> None:
 def data(tmp_path_factory: pytest.TempPathFactory) -> Data:
     """The same rows in every kind of source, and the arrays that they must equal."""
     return write(tmp_path_factory.mktemp("data"))
+
+
+@pytest.fixture(scope="session")
+def others(tmp_path_factory: pytest.TempPathFactory) -> Data:
+    """The files of all forms that samples have, beside those of every kind of source."""
+    return write_forms(tmp_path_factory.mktemp("others"))
+
+
+@pytest.fixture(params=FORMS)
+def form(request: pytest.FixtureRequest) -> str:
+    """The name of each form."""
+    return request.param
 
 
 @pytest.fixture(scope="session")

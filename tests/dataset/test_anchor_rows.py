@@ -9,7 +9,7 @@ import pytest
 import spans
 import torch
 from few import few
-from forms import FORMS, LENGTHS, PARTS, same, write_forms
+from forms import FORMS, LENGTHS, PARTS, same
 from hypothesis import given
 from hypothesis import strategies as st
 from kinds import ROWS, Data
@@ -20,18 +20,6 @@ from npdata import NumpyDataset
 from npdata.errors import FieldError
 from npdata.loading.finish_on_device import sent_as_stored
 
-
-@pytest.fixture(scope="module")
-def others(tmp_path_factory: pytest.TempPathFactory) -> Data:
-    """The files of all kinds."""
-    return write_forms(tmp_path_factory.mktemp("others"))
-
-
-@pytest.fixture(params=FORMS)
-def kind(request: pytest.FixtureRequest) -> str:
-    return request.param
-
-
 borders = st.lists(st.integers(0, ROWS), max_size=4).map(lambda b: [0, *sorted(b), ROWS])
 offsets = st.one_of(
     st.integers(1, 9).map(range),
@@ -39,10 +27,10 @@ offsets = st.one_of(
 )
 
 
-def test_each_field_keeps_its_anchor_row(kind: str, others: Data) -> None:
-    ds = FORMS[kind](others)
+def test_each_field_keeps_its_anchor_row(form: str, others: Data) -> None:
+    ds = FORMS[form](others)
 
-    @few(kind)
+    @few(form)
     @given(borders, offsets, st.integers(1, 5), st.sampled_from(["drop", "repeat", "zero"]))
     def check(edges: list[int], at: Any, stride: int, edge: str) -> None:
         anchors = list(spans.anchors(edges, [*at, 0], stride, edge))
@@ -69,8 +57,8 @@ def windows_of(ds: NumpyDataset) -> tuple[NumpyDataset, np.ndarray]:
     return windows, np.array(list(spans.anchors(edges, (-1, 0, 2), 2, "drop")))
 
 
-def test_a_loader_gives_the_anchor_rows(kind: str, others: Data) -> None:
-    ds = FORMS[kind](others)
+def test_a_loader_gives_the_anchor_rows(form: str, others: Data) -> None:
+    ds = FORMS[form](others)
     windows, anchors = windows_of(ds)
     for each in (windows, pickle.loads(pickle.dumps(windows))):
         order, sampler = (npdata.BlockBatchSampler(each, 5, seed=1) for _ in range(2))
@@ -107,8 +95,8 @@ def test_samples_of_different_lengths_are_collated_by_torch(others: Data) -> Non
 
 
 def test_batches_by_size_go_by_the_anchor_rows(others: Data) -> None:
-    for kind in ("ragged, padded", "hdf5 of variable length", "files of different lengths"):
-        windows, anchors = windows_of(FORMS[kind](others))
+    for form in ("ragged, padded", "hdf5 of variable length", "files of different lengths"):
+        windows, anchors = windows_of(FORMS[form](others))
         assert windows.lengths is not None
         assert windows.lengths.tolist() == LENGTHS[anchors].tolist()
         seen = []
@@ -123,8 +111,8 @@ def test_batches_by_size_go_by_the_anchor_rows(others: Data) -> None:
         assert sorted(seen) == list(range(len(windows)))
 
 
-def test_windows_of_windows_keep_the_anchor_of_the_anchor(kind: str, others: Data) -> None:
-    ds = FORMS[kind](others)
+def test_windows_of_windows_keep_the_anchor_of_the_anchor(form: str, others: Data) -> None:
+    ds = FORMS[form](others)
     windows, anchors = windows_of(ds)
     twice = windows.windows({"x": 2}, stride=3)
     starts = np.unique(np.searchsorted(anchors, [0, 30, *PARTS[1:]]))
@@ -133,8 +121,8 @@ def test_windows_of_windows_keep_the_anchor_of_the_anchor(kind: str, others: Dat
     assert twice[:]["x"].shape == (len(kept), 2, 2, 3, 5)
 
 
-def test_recordings_are_kept_whole_and_datasets_joined(kind: str, others: Data) -> None:
-    ds = FORMS[kind](others)
+def test_recordings_are_kept_whole_and_datasets_joined(form: str, others: Data) -> None:
+    ds = FORMS[form](others)
     windows, anchors = windows_of(ds)
     train, test = windows.split(0.5, seed=1, by="recording")
     owners = [set(np.searchsorted([30, 40, 41], anchors[part], "right")) for part in (train, test)]
@@ -146,8 +134,12 @@ def test_recordings_are_kept_whole_and_datasets_joined(kind: str, others: Data) 
 
 
 def test_advice_and_blocks_follow_the_anchors(others: Data) -> None:
-    for kind in ("hdf5 of variable length", "sparse in a file, csr", "ragged of compressed values"):
-        ds = FORMS[kind](others)
+    for form in (
+        "hdf5 of variable length",
+        "sparse in a file, csr",
+        "ragged of compressed values",
+    ):
+        ds = FORMS[form](others)
         windows, anchors = windows_of(ds)
         source, rows = windows.fields["other"].source, ds.fields["other"].source
         edges, inside = source.blocks.edges(), rows.blocks.edges()
@@ -171,8 +163,12 @@ def test_sparse_anchors_are_sent_sparse(others: Data) -> None:
 
 
 def test_resident_anchors_are_the_same(others: Data) -> None:
-    for kind in ("ragged of compressed values", "sparse in a file, csr", "sparse in a file, dense"):
-        ds = FORMS[kind](others)
+    for form in (
+        "ragged of compressed values",
+        "sparse in a file, csr",
+        "sparse in a file, dense",
+    ):
+        ds = FORMS[form](others)
         windows, anchors = windows_of(ds)
         batches = list(npdata.Loader(windows, 7, resident=True))
         for k, batch in enumerate(batches):
@@ -189,9 +185,9 @@ def test_describe_shows_anchors_and_what_is_dense(others: Data) -> None:
     assert dense[[0]]["other"].shape == (1, 3, 7)
 
 
-@pytest.mark.parametrize("kind", ["ragged, padded", "files of different shapes", "text"])
-def test_a_named_field_without_windows_is_refused(kind: str, others: Data) -> None:
-    ds = FORMS[kind](others)
+@pytest.mark.parametrize("form", ["ragged, padded", "files of different shapes", "text"])
+def test_a_named_field_without_windows_is_refused(form: str, others: Data) -> None:
+    ds = FORMS[form](others)
     told = r"field 'other' .*not named keep their anchor row: windows\(\{'x': range\(0, 3\)\}\)"
     for asked in (3, {"x": 3, "other": (0,)}):
         with pytest.raises(FieldError, match=told):

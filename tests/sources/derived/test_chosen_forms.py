@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 from few import few
-from forms import FORMS, LENGTHS, same, write_forms
+from forms import FORMS, LENGTHS, same
 from hypothesis import given
 from hypothesis import strategies as st
 from kinds import ROWS, Data
@@ -18,26 +18,16 @@ from npdata import NumpyDataset
 NUMBERS = np.random.default_rng(1).integers(0, ROWS, 90)
 
 
-@pytest.fixture(scope="module")
-def others(tmp_path_factory: pytest.TempPathFactory) -> Data:
-    return write_forms(tmp_path_factory.mktemp("others"))
-
-
-@pytest.fixture(params=FORMS)
-def kind(request: pytest.FixtureRequest) -> str:
-    return request.param
-
-
 def chosen(ds: NumpyDataset, numbers: Any) -> NumpyDataset:
     """The samples with these numbers, beside their place."""
     other = Subset(NumpyDataset(other=ds.fields["other"]), numbers)
     return NumpyDataset(row=np.arange(len(numbers)), other=other, transform=ds.transforms.sample)
 
 
-def test_samples_and_batches_are_those_that_were_chosen(kind: str, others: Data) -> None:
-    ds = FORMS[kind](others)
+def test_samples_and_batches_are_those_that_were_chosen(form: str, others: Data) -> None:
+    ds = FORMS[form](others)
 
-    @few(kind)
+    @few(form)
     @given(st.lists(st.integers(-ROWS, ROWS - 1), min_size=1, max_size=20), st.data())
     def check(numbers: list[int], data: st.DataObject) -> None:
         wanted, count = np.array(numbers) % ROWS, len(numbers)
@@ -55,24 +45,24 @@ def test_samples_and_batches_are_those_that_were_chosen(kind: str, others: Data)
 
 @pytest.mark.parametrize("options", [{}, {"resident": "auto"}, {"shuffle": "block"}])
 @pytest.mark.parametrize("numbers", [NUMBERS, np.sort(NUMBERS)], ids=["any order", "ascending"])
-def test_a_loader_gives_them(kind: str, numbers: Any, options: dict, others: Data) -> None:
-    ds, seen = FORMS[kind](others), []
+def test_a_loader_gives_them(form: str, numbers: Any, options: dict, others: Data) -> None:
+    ds, seen = FORMS[form](others), []
     for batch in npdata.Loader(chosen(ds, numbers), 16, **{"shuffle": True, **options}):
         assert same(batch["other"], ds[numbers[batch["row"]]]["other"])
         seen += batch["row"].tolist()
     assert sorted(seen) == list(range(len(numbers)))
 
 
-def test_workers_and_a_cache_give_them(kind: str, others: Data) -> None:
-    ds = FORMS[kind](others)
+def test_workers_and_a_cache_give_them(form: str, others: Data) -> None:
+    ds = FORMS[form](others)
     data = NumpyDataset(**chosen(ds, NUMBERS).fields, cache="ram", transform=ds.transforms.sample)
     options: Any = {"num_workers": 1, "multiprocessing_context": "forkserver"}
     for k, batch in enumerate(DataLoader(data, 45, collate_fn=npdata.collate, **options)):
         assert same(batch["other"], ds[NUMBERS[45 * k : 45 * (k + 1)]]["other"])
 
 
-def test_they_may_go_on_with_others_and_have_windows_beside_them(kind: str, others: Data) -> None:
-    ds = FORMS[kind](others)
+def test_they_may_go_on_with_others_and_have_windows_beside_them(form: str, others: Data) -> None:
+    ds = FORMS[form](others)
     if not ds.transforms.any and ds.fields["other"].joins is not None:
         whole = NumpyDataset(other=ds.fields["other"])
         both = NumpyDataset(other=Subset(whole, NUMBERS)) + whole
@@ -84,8 +74,8 @@ def test_they_may_go_on_with_others_and_have_windows_beside_them(kind: str, othe
 
 
 def test_batches_by_size_go_by_the_lengths_of_those_chosen(others: Data) -> None:
-    for kind in ("ragged, padded", "hdf5 of variable length", "files of different lengths"):
-        data = chosen(FORMS[kind](others), NUMBERS)
+    for form in ("ragged, padded", "hdf5 of variable length", "files of different lengths"):
+        data = chosen(FORMS[form](others), NUMBERS)
         assert data.lengths is not None
         assert data.lengths.tolist() == LENGTHS[NUMBERS].tolist()
         seen = []
